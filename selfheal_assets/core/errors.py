@@ -1,0 +1,45 @@
+"""The one error tree. A message says the rule, then the value received, then what to do."""
+
+
+class SelfhealError(Exception):
+    """Base of every error that selfheal raises on purpose."""
+
+
+class SpecError(SelfhealError, ValueError):
+    """A declaration (defs.yaml, checks file, Feast file) breaks a rule."""
+
+
+class BatchError(SelfhealError):
+    """A batch cannot be found, read or written."""
+
+
+class UnreadableFile(BatchError):
+    """A landed file's bytes are not a table."""
+
+
+class FeatureError(SelfhealError):
+    """The feature store lost rows, or cannot answer."""
+
+
+class DetectorError(SelfhealError):
+    """A drift detector cannot run at all (not: too little data, which is UNKNOWN)."""
+
+
+class TrainingError(SelfhealError):
+    """A model cannot be tuned or trained on the rows given."""
+
+
+class RegistryError(SelfhealError):
+    """The model registry refused or lost something."""
+
+
+class AliasConflict(RegistryError):
+    """Compare-and-swap found another version under the alias than expected."""
+
+
+class ChecksError(SelfhealError):
+    """The quality checks could not be evaluated at all."""
+
+
+class HomeError(SelfhealError):
+    """SELFHEAL_HOME is missing, or was made by another version."""

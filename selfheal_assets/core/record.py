@@ -1,0 +1,35 @@
+"""One line of the ledger: an immutable, idempotent statement about a model. Never knows where it is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class RecordKind(StrEnum):
+    BATCH_REGISTERED = "batch_registered"
+    BATCH_SETTLED = "batch_settled"
+    EVIDENCE = "evidence"
+    DECISION = "decision"
+    OUTCOME = "outcome"
+    WAIVER = "waiver"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What the ledger keeps. `key` is the identity: appending the same key twice changes nothing."""
+
+    key: str
+    model: str
+    kind: RecordKind
+    subject: str
+    """The batch id, or the decision id, that the record is about."""
+    status: str
+    event_time: datetime
+    """When it happened in the data's world, UTC."""
+    recorded_at: datetime
+    """When selfheal wrote it down, UTC."""
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    sequence: int = 0
+    """Place in the ledger; 0 until stored."""
