@@ -17,6 +17,10 @@ class UnreadableFile(BatchError):
     """A landed file's bytes are not a table."""
 
 
+class FileWithdrawn(BatchError):
+    """A registered file was removed or replaced by its sender before it was read."""
+
+
 class FeatureError(SelfhealError):
     """The feature store lost rows, or cannot answer."""
 

@@ -15,7 +15,6 @@ class Status(StrEnum):
 
 
 class Signal(StrEnum):
-    QUALITY = "quality"
     DRIFT = "drift"
     PERFORMANCE = "performance"
 

@@ -1,0 +1,48 @@
+-- Features of an account, one row a payment of `batch`; `history` holds the clean payments of all other batches.
+--
+-- Point in time: a row's aggregates include its own payment, so they are known one microsecond AFTER it. A join at a
+-- payment's own time therefore finds only what earlier payments left behind: exactly what an online store that is fed
+-- payment by payment answers at that moment. Training and serving see the same values, and no payment sees itself.
+--
+-- Frames are RANGE, not ROWS: payments of the same instant get the same values, whatever their order in the file.
+-- The longest window bounds what is read of history, so the cost follows the batch and not the age of the system.
+WITH bounds AS (
+    SELECT min(event_timestamp) - INTERVAL 30 DAY AS since, max(event_timestamp) AS until FROM batch
+),
+payments AS (
+    SELECT account_id, event_timestamp, amount, merchant_id, TRUE AS in_batch FROM batch
+    UNION ALL
+    SELECT account_id, event_timestamp, amount, merchant_id, FALSE
+    FROM history
+    WHERE event_timestamp BETWEEN (SELECT since FROM bounds) AND (SELECT until FROM bounds)
+        AND account_id IN (SELECT account_id FROM batch)
+),
+windowed AS (
+    SELECT
+        *,
+        count(*) OVER day AS payments_24h,
+        avg(amount) OVER month AS amount_mean_30d,
+        max(amount) OVER month AS amount_max_30d,
+        count(DISTINCT merchant_id) OVER week AS distinct_merchants_7d,
+        max(event_timestamp) OVER earlier AS previous_timestamp
+    FROM payments
+    WINDOW
+        day AS (PARTITION BY account_id ORDER BY event_timestamp
+            RANGE BETWEEN INTERVAL 24 HOUR PRECEDING AND CURRENT ROW),
+        week AS (PARTITION BY account_id ORDER BY event_timestamp
+            RANGE BETWEEN INTERVAL 7 DAY PRECEDING AND CURRENT ROW),
+        month AS (PARTITION BY account_id ORDER BY event_timestamp
+            RANGE BETWEEN INTERVAL 30 DAY PRECEDING AND CURRENT ROW),
+        earlier AS (PARTITION BY account_id ORDER BY event_timestamp
+            RANGE BETWEEN INTERVAL 30 DAY PRECEDING AND INTERVAL 1 MICROSECOND PRECEDING)
+)
+SELECT
+    account_id,
+    event_timestamp + INTERVAL 1 MICROSECOND AS event_timestamp,
+    payments_24h,
+    amount_mean_30d,
+    amount_max_30d,
+    distinct_merchants_7d,
+    (epoch_us(event_timestamp) - epoch_us(previous_timestamp)) / 1e6 AS seconds_since_previous
+FROM windowed
+WHERE in_batch

@@ -1,0 +1,51 @@
+"""Declares the features of the payments model: what an account did before, and how this payment compares."""
+
+from datetime import timedelta
+
+import pandas as pd
+from entities import account
+from feast import FeatureView, Field, RequestSource
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Float64, Int64, String
+from sources import history_source
+
+payments_history = FeatureView(
+    name="payments_history",
+    description="The account's behaviour up to its last payment; see transforms/payments.sql.",
+    entities=[account],
+    # The longest window of the transform: what is older says nothing about the account today.
+    ttl=timedelta(days=30),
+    schema=[
+        Field(name="account_id", dtype=String),
+        Field(name="payments_24h", dtype=Int64, description="Payments in 24 hours."),
+        Field(name="amount_mean_30d", dtype=Float64, description="Mean amount of 30 days."),
+        Field(name="amount_max_30d", dtype=Float64, description="Largest amount of 30 days."),
+        Field(name="distinct_merchants_7d", dtype=Int64, description="Different merchants in 7 days."),
+        Field(name="seconds_since_previous", dtype=Float64, description="Between the account's last two payments."),
+    ],
+    source=history_source("payments"),
+)
+
+payment_request = RequestSource(name="payment_request", schema=[Field(name="amount", dtype=Float64)])
+
+
+# Feast runs the function from its source text: what it needs must be imported inside it.
+@on_demand_feature_view(
+    sources=[payments_history, payment_request],
+    schema=[Field(name="amount_ratio", dtype=Float64), Field(name="log_amount", dtype=Float64)],
+    mode="pandas",
+    description="This payment beside the account's usual ones.",
+)
+def payment_amounts(inputs: pd.DataFrame) -> pd.DataFrame:
+    """amount / amount_mean_30d, missing without a positive mean; log(1 + amount), missing for negative amounts."""
+    import numpy as np
+    import pandas as pd
+
+    amount = inputs["amount"].astype("float64")
+    usual = inputs["amount_mean_30d"].astype("float64")
+    return pd.DataFrame(
+        {
+            "amount_ratio": amount / usual.where(usual > 0),
+            "log_amount": np.log1p(amount.where(amount >= 0)),
+        }
+    )

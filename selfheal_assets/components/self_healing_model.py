@@ -1,0 +1,66 @@
+"""From a model's YAML to a ModelSpec, and from that to its assets, checks, jobs and sensors. Holds no logic of its own."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import dagster as dg
+from pydantic import BaseModel
+
+from selfheal_assets.adapters.column_types import load_types
+from selfheal_assets.adapters.dbt_checks import load_checks
+from selfheal_assets.components.declaration import SCHEMA, Attributes
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.project import check_folders, roots_from_environment
+from selfheal_assets.sensors.arrivals import arrivals_sensor
+from selfheal_assets.sensors.drift import drift_sensor
+from selfheal_assets.sensors.quality import quality_sensor
+from selfheal_assets.stages import jobs
+from selfheal_assets.stages.check_data import checked_batch
+from selfheal_assets.stages.check_model import validation_report
+from selfheal_assets.stages.features import features
+from selfheal_assets.stages.ingest import raw_batch
+from selfheal_assets.stages.observe import drift_report, performance_report, predictions
+from selfheal_assets.stages.promote import champion_model, reference_data
+from selfheal_assets.stages.train import candidate_model, training_set, tuned_parameters
+
+@dataclass(frozen=True)
+class SelfHealingModel(dg.Component):
+    """A tabular model that selfheal keeps healthy: its batches, checks, features, drift, training and promotion."""
+
+    spec: ModelSpec
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        return SCHEMA
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        assert isinstance(attributes, Attributes)
+        return cls(attributes.spec())
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
+        return model_definitions(self.spec)
+
+
+def model_definitions(spec: ModelSpec) -> dg.Definitions:
+    """Everything that Dagster shows of one model."""
+    folders = check_folders(roots_from_environment())
+    ingest, retrain = jobs.ingest(spec), jobs.retrain(spec)
+    return dg.Definitions(
+        assets=[
+            raw_batch(spec, load_types(folders, spec)),
+            checked_batch(spec, load_checks(folders, spec)),
+            features(spec),
+            predictions(spec),
+            drift_report(spec),
+            performance_report(spec),
+            training_set(spec),
+            tuned_parameters(spec),
+            candidate_model(spec),
+            validation_report(spec),
+            champion_model(spec),
+            reference_data(spec),
+        ],
+        jobs=[ingest, retrain, jobs.release_quarantine(spec)],
+        sensors=[arrivals_sensor(spec, ingest), quality_sensor(spec), drift_sensor(spec, retrain)],
+    )

@@ -1,0 +1,21 @@
+"""What Dagster loads: every declared model, and the services they share. Imports no heavy package."""
+
+import dagster as dg
+
+from selfheal_assets.project import PROJECT, declarations, overlays_from_environment
+from selfheal_assets.wiring import Services, executor, resources
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    from selfheal_assets.components.self_healing_model import (
+        load_spec,
+        model_definitions,
+    )
+
+    overlays = [load_spec(path) for root in overlays_from_environment() for path in declarations(root)]
+    return dg.Definitions.merge(
+        dg.load_from_defs_folder(project_root=PROJECT),
+        *map(model_definitions, overlays),
+        dg.Definitions(resources=resources(Services.from_environment()), executor=executor()),
+    )

@@ -1,0 +1,125 @@
+"""Run a real Dagster instance over the home: webserver and daemon as child processes. Ends only what it started."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+
+from filelock import FileLock, Timeout
+
+from selfheal_assets.core.errors import HomeError
+from selfheal_assets.project import PROJECT
+
+WORKSPACE = PROJECT / "workspace.yaml"
+STOP_SECONDS = 15
+
+
+@contextmanager
+def running_dagster(home: Path, port: int | None, *, start_seconds: float = 90.0) -> Iterator[str]:
+    """Yields the address of the UI once it answers; stops both processes on exit. Logs go to `<home>/logs`.
+
+    Raises HomeError when another one runs over the same home, or when it does not come up in time.
+    """
+    lock = FileLock(home / ".running.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise HomeError(
+            f"One Dagster instance at a time may run over a home; received {home}, which has one. Stop that one first."
+        ) from error
+    try:
+        fail_orphaned_runs()
+        chosen = port or _free_port()
+        with _children(home, chosen) as children:
+            url = f"http://127.0.0.1:{chosen}"
+            _wait_for(url, children, home, start_seconds)
+            yield url
+    finally:
+        lock.release()
+
+
+def fail_orphaned_runs() -> int:
+    """Close the runs of an instance that was killed, so that the sensors ask for them again; how many there were."""
+    from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+    begun = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+    with DagsterInstance.get() as instance:
+        orphans = instance.get_runs(RunsFilter(statuses=begun))
+        for run in orphans:
+            instance.report_run_failed(run, "Its process ended with the Dagster instance that ran it.")
+    return len(orphans)
+
+
+@contextmanager
+def _children(home: Path, port: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    programs = Path(sys.executable).parent
+    commands = {
+        "webserver": [str(programs / "dagster-webserver"), "-w", str(WORKSPACE), "-h", "127.0.0.1", "-p", str(port)],
+        "daemon": [str(programs / "dagster-daemon"), "run", "-w", str(WORKSPACE)],
+    }
+    logs = home / "logs"
+    logs.mkdir(exist_ok=True)
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        for name, command in commands.items():
+            with (logs / f"{name}.log").open("ab") as log:
+                # A session of its own: the whole group can be ended, and Ctrl-C reaches us first.
+                children.append(
+                    subprocess.Popen(
+                        command, cwd=PROJECT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                    )
+                )
+        yield children
+    finally:
+        for child in children:
+            _stop(child)
+
+
+def _stop(child: "subprocess.Popen[bytes]") -> None:
+    """End a child and the code server and runs that it started, which are in its process group."""
+    try:
+        child.terminate()
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    child.wait(STOP_SECONDS)
+
+
+def _wait_for(url: str, children: "list[subprocess.Popen[bytes]]", home: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for child in children:
+            if child.poll() is not None:
+                raise HomeError(
+                    f"Dagster must stay up; received exit code {child.returncode} of {child.args}. See {home / 'logs'}."
+                )
+        try:
+            with urllib.request.urlopen(f"{url}/server_info", timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(0.3)
+    raise HomeError(f"Dagster must answer within {seconds:.0f} s; received no answer at {url}. See {home / 'logs'}.")
+
+
+def _free_port() -> int:
+    """3000, where people expect the UI, or else any free port."""
+    for candidate in (3000, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise HomeError("A free port on 127.0.0.1 is needed; received none. Pass --port.")

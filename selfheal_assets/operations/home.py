@@ -1,0 +1,61 @@
+"""Make the home and migrate its databases, once, in one process, before anything runs in parallel. Never deletes."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from selfheal_assets.core.errors import HomeError
+from selfheal_assets.project import PROJECT, roots_from_environment
+from selfheal_assets.wiring import Services
+
+INSTANCE = PROJECT / "deployment" / "dagster" / "local.yaml"
+MADE_BY = "1"
+"""Of the layout of the home; raised when an older one cannot be used any more."""
+
+
+def use_home(home: Path) -> None:
+    """Point this process, and every one that it starts, to the home."""
+    os.environ["SELFHEAL_HOME"] = str(home)
+    os.environ["DAGSTER_HOME"] = str(home / "dagster")
+    os.environ["SELFHEAL_OVERLAYS"] = os.pathsep.join(map(str, roots_from_environment()[1:]))
+
+
+def initialise(home: Path, progress: Callable[[str], None] = lambda _: None) -> Services:
+    """The services over a home that is ready; whatever of it is missing is made. Twice changes nothing.
+
+    Raises HomeError when the home was made by a layout that this version does not know.
+    """
+    use_home(home)
+    services = Services.from_environment()
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / ".initialising.lock"):
+        stamp = home / "layout"
+        made_by = stamp.read_text(encoding="utf-8").strip() if stamp.exists() else None
+        if made_by not in (None, MADE_BY):
+            raise HomeError(
+                f"The home's layout must be {MADE_BY}; received {made_by!r} in {stamp}. Use another SELFHEAL_HOME, or the "
+                "version of selfheal that made it."
+            )
+        _dagster(home, progress)
+        services.initialise(progress)
+        stamp.write_text(MADE_BY, encoding="utf-8")
+    return services
+
+
+def _dagster(home: Path, progress: Callable[[str], None]) -> None:
+    folder = home / "dagster"
+    folder.mkdir(exist_ok=True)
+    target = folder / "dagster.yaml"
+    if not target.exists():
+        shutil.copyfile(INSTANCE, target)
+    progress("Dagster instance")
+    from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+    with DagsterInstance.from_config(str(folder)) as instance:
+        # Any query opens, and on a fresh home creates, its database.
+        instance.get_runs_count(RunsFilter(statuses=[DagsterRunStatus.STARTED]))
+        instance.event_log_storage.get_maximum_record_id()
+        instance.all_instigator_state()

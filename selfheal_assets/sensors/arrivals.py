@@ -1,0 +1,194 @@
+"""Arrivals: landed files in; registered batches and one ingest run over the backlog out. Never reads a file's rows."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import dropwhile, takewhile
+from typing import Any
+
+import dagster as dg
+
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.ports import LandedFile, Services
+from selfheal_assets.sensors.runs import MAX_ATTEMPTS, active_run, runs_with_tag
+from selfheal_assets.stages.batch_records import BatchStatus, settle
+from selfheal_assets.stages.identity import MODEL_TAG, partitions
+from selfheal_assets.stages.jobs import AssetJob
+
+BATCHES_PER_RUN = 24
+FILES_PER_TICK = 100
+BYTES_PER_TICK = 200_000_000
+"""Files are hashed up to this many bytes a tick, so that a tick ends within a second; at least one file is."""
+OPEN_BATCHES = 10_000
+LIVE_PARTITIONS = 2_000
+BACKLOG_TAG = "selfheal/backlog"
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Arrivals:
+    """What the landing folder held."""
+
+    registered: Sequence[str]
+    duplicates: Sequence[str]
+    waiting: int
+    """Files left for the next tick."""
+
+
+def arrivals_sensor(spec: ModelSpec, ingest: AssetJob) -> dg.SensorDefinition:
+    """The sensor `m_arrivals`."""
+
+    @dg.sensor(
+        name=f"{spec.name}_arrivals",
+        job=ingest,
+        minimum_interval_seconds=1,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Registers files that land for {spec.name} and requests their ingest, many batches a run.",
+    )
+    def arrivals(context: dg.SensorEvaluationContext, selfheal: dg.ResourceParam[Services]) -> dg.SensorResult:
+        found = _register(selfheal, spec)
+        plan = _plan(context.instance, selfheal, spec, ingest.name)
+        seen = f"{len(found.registered)} new files, {len(found.duplicates)} already known, {found.waiting} left for later"
+        context.log.info(f"{seen}; {plan.why}")
+        if not plan.batch_ids:
+            return dg.SensorResult(skip_reason=f"{seen}; {plan.why}")
+        return dg.SensorResult(
+            run_requests=[_request(spec, plan)],
+            dynamic_partitions_requests=_partition_changes(context.instance, spec, plan.batch_ids),
+        )
+
+    return arrivals
+
+
+def _register(selfheal: Services, spec: ModelSpec) -> _Arrivals:
+    """Give every new file its batch id in the ledger; its partition follows with the request of its ingest."""
+    landed = selfheal.batches.landed(spec.name)
+    chosen = _within_budget(landed)
+    known = {_stamp(r.payload) for r in selfheal.ledger.open_batches(spec.name, limit=OPEN_BATCHES)}
+    unknown, duplicates = list[tuple[LandedFile, str]](), list[str]()
+    for file in chosen:
+        if _stamp(_seen(file)) in known:
+            continue
+        batch_id = selfheal.batches.batch_id(file.path)
+        if selfheal.ledger.newest(spec.name, RecordKind.BATCH_SETTLED, subject=batch_id):
+            selfheal.batches.drop_duplicate(spec.name, file.path.name, batch_id)
+            duplicates.append(batch_id)
+        else:
+            unknown.append((file, batch_id))
+    records = sorted((_registration(selfheal, spec, *pair) for pair in unknown), key=lambda r: (r.event_time, r.subject))
+    selfheal.ledger.append(*records)
+    return _Arrivals(
+        registered=[r.subject for r in records], duplicates=duplicates, waiting=len(landed) - len(chosen)
+    )
+
+
+def _within_budget(landed: Sequence[LandedFile]) -> list[LandedFile]:
+    chosen, total = list[LandedFile](), 0
+    for file in landed[:FILES_PER_TICK]:
+        if chosen and total + file.size_bytes > BYTES_PER_TICK:
+            break
+        chosen.append(file)
+        total += file.size_bytes
+    return chosen
+
+
+def _registration(selfheal: Services, spec: ModelSpec, file: LandedFile, batch_id: str) -> Record:
+    begins = selfheal.batches.first_event_time(file.path, spec.data.event_timestamp)
+    return Record(
+        key=f"registered:{spec.name}:{batch_id}",
+        model=spec.name,
+        kind=RecordKind.BATCH_REGISTERED,
+        subject=batch_id,
+        status="REGISTERED",
+        event_time=begins or file.landed_at,
+        recorded_at=selfheal.clock.now(),
+        payload=_seen(file),
+    )
+
+
+def _seen(file: LandedFile) -> dict[str, Any]:
+    return {"file_name": file.path.name, "size_bytes": file.size_bytes, "landed_at": file.landed_at.isoformat()}
+
+
+def _stamp(payload: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells without reading it that a file is one that was seen before."""
+    return payload["file_name"], payload["size_bytes"], payload["landed_at"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """Which batches to ingest now: none, with the reason, or one run over some of them."""
+
+    why: str
+    batch_ids: Sequence[str] = ()
+    name: str = ""
+    tries: int = 0
+
+
+def _plan(instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, job_name: str) -> _Plan:
+    """The oldest open batches, when no ingest runs; whatever crashed before is asked for again."""
+    running = active_run(instance, spec, job_name)
+    if running:
+        return _Plan(why=f"ingest run {running[:8]} is at work")
+    backlog = [record.subject for record in selfheal.ledger.open_batches(spec.name, limit=BATCHES_PER_RUN)]
+    if not backlog:
+        return _Plan(why="no open batch")
+    ids = _neighbours(instance.get_dynamic_partitions(str(partitions(spec).name)), backlog)
+    name = hashlib.sha256("|".join(ids).encode()).hexdigest()[:12]
+    tries = runs_with_tag(instance, BACKLOG_TAG, name)
+    if tries >= MAX_ATTEMPTS:
+        return _one_by_one(instance, selfheal, spec, ids)
+    return _Plan(why=f"requested the ingest of {len(ids)} batches, try {tries + 1}", batch_ids=ids, name=name, tries=tries)
+
+
+def _neighbours(present: Sequence[str], backlog: Sequence[str]) -> list[str]:
+    """What one run over a range can take: batches whose run crashed, as they stand in a row; else all, to be added."""
+    wanted = set(backlog)
+    block = list(takewhile(wanted.__contains__, dropwhile(lambda key: key not in wanted, present)))
+    return block or list(backlog)
+
+
+def _one_by_one(instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, ids: Sequence[str]) -> _Plan:
+    """After repeated crashes each batch goes by itself, so that a poisonous one does not hold up the good ones."""
+    for batch_id in ids:
+        tries = runs_with_tag(instance, BACKLOG_TAG, batch_id)
+        if tries < MAX_ATTEMPTS:
+            why = f"the backlog crashed {MAX_ATTEMPTS} times; requested {batch_id} by itself, try {tries + 1}"
+            return _Plan(why=why, batch_ids=[batch_id], name=batch_id, tries=tries)
+        _give_up(selfheal, spec, batch_id)
+    return _Plan(why="every batch of the backlog crashed by itself too; all are in quarantine")
+
+
+def _give_up(selfheal: Services, spec: ModelSpec, batch_id: str) -> None:
+    reason = f"its ingest run crashed {MAX_ATTEMPTS} times; see the runs tagged {BACKLOG_TAG}={batch_id}"
+    registered = selfheal.ledger.newest(spec.name, RecordKind.BATCH_REGISTERED, subject=batch_id)[0]
+    rows = selfheal.batches.quarantine_whole(spec.name, batch_id, registered.payload["file_name"], reason)
+    settle(
+        selfheal, spec, batch_id, BatchStatus.QUARANTINED, reasons=[reason], rows_landed=rows, rows_quarantined=rows
+    )
+
+
+def _request(spec: ModelSpec, plan: _Plan) -> dg.RunRequest:
+    tags = {MODEL_TAG: spec.name, BACKLOG_TAG: plan.name}
+    run_key = f"{spec.name}-{plan.name}-{plan.tries + 1}"
+    first, last = plan.batch_ids[0], plan.batch_ids[-1]
+    if first == last:
+        return dg.RunRequest(run_key=run_key, partition_key=first, tags=tags)
+    return dg.RunRequest(run_key=run_key, tags={**tags, RANGE_START: first, RANGE_END: last})
+
+
+def _partition_changes(
+    instance: dg.DagsterInstance, spec: ModelSpec, batch_ids: Sequence[str]
+) -> list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
+    """Add the batches in order, as the last partitions; retire the oldest beyond the limit."""
+    defined = partitions(spec)
+    present = instance.get_dynamic_partitions(str(defined.name))
+    new = [batch_id for batch_id in batch_ids if batch_id not in set(present)]
+    retired = present[: max(0, len(present) + len(new) - LIVE_PARTITIONS)]
+    changes: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
+    if retired:
+        changes.append(defined.build_delete_request(retired))
+    if new:
+        changes.append(defined.build_add_request(new))
+    return changes

@@ -1,0 +1,36 @@
+"""Ask Dagster what became of the runs of a subject. Never launches one."""
+
+import dagster as dg
+
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.stages.identity import MODEL_TAG
+
+ACTIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+MAX_ATTEMPTS = 3
+"""A run that crashed this often is given up."""
+
+
+def active_run(instance: dg.DagsterInstance, spec: ModelSpec, job_name: str) -> str | None:
+    """The id of a run of the job that has not ended, or None."""
+    return _first(instance, dg.RunsFilter(job_name=job_name, tags={MODEL_TAG: spec.name}, statuses=ACTIVE))
+
+
+def active_with_tag(instance: dg.DagsterInstance, tag: str, value: str) -> str | None:
+    """The id of a run with the tag that has not ended, or None."""
+    return _first(instance, dg.RunsFilter(tags={tag: value}, statuses=ACTIVE))
+
+
+def runs_with_tag(instance: dg.DagsterInstance, tag: str, value: str) -> int:
+    """How many runs were ever launched with the tag."""
+    return instance.get_runs_count(dg.RunsFilter(tags={tag: value}))
+
+
+def _first(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> str | None:
+    found = instance.get_run_records(wanted, limit=1)
+    return found[0].dagster_run.run_id if found else None

@@ -1,0 +1,222 @@
+"""Check data: raw rows in; clean rows, quarantined rows and a check's verdict each out. Never changes a value."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from selfheal_assets.core.batch_gate import BatchJudgement, BatchVerdict, judge_batch
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus
+from selfheal_assets.ports import CheckContext, Services
+from selfheal_assets.stages.batch_records import BatchStatus, settle
+from selfheal_assets.stages.champion import reference_rows
+from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
+from selfheal_assets.stages.metadata import table
+from selfheal_assets.stages.release import Release, release_of, start_release
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """One batch after its checks ran."""
+
+    rows: "pd.DataFrame"
+    outcomes: Sequence[CheckOutcome]
+    judgement: BatchJudgement
+    waived: frozenset[str]
+
+    def split(self) -> "tuple[pd.DataFrame, pd.DataFrame]":
+        """Clean rows, quarantined rows; together exactly the rows received."""
+        if self.judgement.verdict is BatchVerdict.QUARANTINED:
+            return self.rows.iloc[:0], self.rows
+        bad = self.rows.index.isin(self.judgement.bad_rows)
+        return self.rows[~bad].reset_index(drop=True), self.rows[bad].reset_index(drop=True)
+
+
+def checked_batch(spec: ModelSpec, checks: Sequence[Check]) -> dg.AssetsDefinition:
+    """The multi-asset of `m/clean_batch` and `m/quarantined_batch`, with one asset check a declared test."""
+    described = {
+        "clean_batch": "The rows that pass every check of severity error.",
+        "quarantined_batch": "The rows that do not, with the reason; `selfheal quarantine` is the way back.",
+    }
+
+    @dg.multi_asset(
+        name=f"{spec.name}__checked_batch",
+        specs=[
+            dg.AssetSpec(
+                **attributes(spec, name, "greatexpectations", "parquet"),
+                deps=[key(spec, "raw_batch")],
+                partitions_def=partitions(spec),
+                description=description,
+                skippable=True,
+            )
+            for name, description in described.items()
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                check.name,
+                asset=key(spec, "clean_batch"),
+                description=check.description or None,
+                partitions_def=partitions(spec),
+                metadata={"test": check.test, "severity": check.severity, "column": check.column or "(table)"},
+            )
+            for check in checks
+        ],
+        can_subset=True,
+        **by_batch(spec),
+    )
+    def checked_batch(
+        context: dg.AssetExecutionContext, config: Release, selfheal: dg.ResourceParam[Services]
+    ) -> Iterator[dg.MaterializeResult]:
+        any_clean = False
+        for batch_id in context.partition_keys:
+            start_release(context, selfheal, spec, batch_id, config)
+            rows = _candidate(selfheal, spec, batch_id)
+            if rows is None:
+                _show_unreadable(context, selfheal, spec, batch_id)
+                continue
+            judged = _judge(selfheal, spec, checks, batch_id, rows)
+            any_clean |= _keep(context, selfheal, spec, batch_id, judged)
+        if any_clean:
+            yield dg.MaterializeResult(asset_key=key(spec, "clean_batch"))
+
+    return checked_batch
+
+
+def _candidate(selfheal: Services, spec: ModelSpec, batch_id: str) -> "pd.DataFrame | None":
+    """The rows to judge: repaired ones where a release brought them, else the raw ones; None when unreadable."""
+    stage = "repaired" if selfheal.batches.has(spec.name, "repaired", batch_id) else "raw"
+    if not selfheal.batches.has(spec.name, stage, batch_id):
+        return None
+    return selfheal.batches.read(spec.name, stage, batch_id).reset_index(drop=True)
+
+
+def _judge(
+    selfheal: Services, spec: ModelSpec, checks: Sequence[Check], batch_id: str, rows: "pd.DataFrame"
+) -> _Judged:
+    waived = release_of(selfheal, spec, batch_id)
+    outcomes = selfheal.checks.evaluate(
+        rows,
+        checks,
+        CheckContext(
+            model=spec.name,
+            batch_id=batch_id,
+            now=selfheal.clock.now(),
+            event_timestamp=spec.data.event_timestamp,
+            reference=reference_rows(selfheal, spec),
+            earlier=selfheal.batches.earlier(spec.name, batch_id),
+        ),
+    )
+    counted = [outcome for outcome in outcomes if outcome.check.name not in waived]
+    judgement = judge_batch(counted, len(rows), spec.quality.max_bad_row_share)
+    return _Judged(rows=rows, outcomes=outcomes, judgement=judgement, waived=waived)
+
+
+def _keep(
+    context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str, judged: _Judged
+) -> bool:
+    """Write both parts, then settle the batch, then tell the UI. True when there are clean rows."""
+    clean, bad = judged.split()
+    reasons = list(judged.judgement.reasons)
+    if len(clean):
+        selfheal.batches.write(spec.name, "clean", batch_id, clean)
+    else:
+        selfheal.batches.remove(spec.name, "clean", batch_id)
+    if len(bad) or not len(clean):
+        failed = [o.check.name for o in judged.outcomes if o.status is not CheckStatus.PASSED]
+        reason = {"reasons": reasons, "failed_checks": failed, "rows": len(bad), "at": selfheal.clock.now()}
+        selfheal.batches.write_quarantine(spec.name, batch_id, bad, reason)
+    else:
+        selfheal.batches.retire_quarantine(spec.name, batch_id)
+    settle(
+        selfheal,
+        spec,
+        batch_id,
+        BatchStatus(judged.judgement.verdict),
+        reasons=reasons,
+        event_time=_event_time(spec, clean),
+        rows_landed=len(judged.rows),
+        rows_clean=len(clean),
+        rows_quarantined=len(bad),
+        labelled_rows=int(clean[spec.data.label].notna().sum()) if len(clean) else 0,
+    )
+    _show(context, selfheal, spec, batch_id, judged, clean, bad)
+    return bool(len(clean))
+
+
+def _event_time(spec: ModelSpec, clean: "pd.DataFrame") -> Any:
+    """The batch's place in time: its first clean event; None leaves the time of registration."""
+    return clean[spec.data.event_timestamp].min().to_pydatetime() if len(clean) else None
+
+
+def _show(
+    context: dg.AssetExecutionContext,
+    selfheal: Services,
+    spec: ModelSpec,
+    batch_id: str,
+    judged: _Judged,
+    clean: "pd.DataFrame",
+    bad: "pd.DataFrame",
+) -> None:
+    from selfheal_assets.stages.plots import as_markdown, quality_plot
+
+    for outcome in judged.outcomes:
+        context.log_event(_evaluation(spec, batch_id, outcome, waived=outcome.check.name in judged.waived))
+    docs = selfheal.checks.report_uri(spec.name)
+    metadata = {
+        "verdict": dg.MetadataValue.text(str(judged.judgement.verdict)),
+        "reasons": dg.MetadataValue.text("; ".join(judged.judgement.reasons) or "every check of severity error passed"),
+        "rows_landed": dg.MetadataValue.int(len(judged.rows)),
+        "failing_share": dg.MetadataValue.md(
+            as_markdown(quality_plot(judged.outcomes, len(judged.rows)), "failing share by check")
+        ),
+        **({"data_docs": dg.MetadataValue.url(docs)} if docs else {}),
+    }
+    if len(clean):
+        context.add_asset_metadata(
+            {**metadata, "dagster/row_count": len(clean), "head": table(clean.head(5))}, key(spec, "clean_batch"), batch_id
+        )
+    if len(bad):
+        kept = {**metadata, "dagster/row_count": len(bad), "sample": table(bad.head(10))}
+        _show_quarantined(context, selfheal, spec, batch_id, kept)
+
+
+def _show_unreadable(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str) -> None:
+    if (selfheal.batches.quarantine(spec.name, batch_id) / "reason.json").exists():
+        _, reason = selfheal.batches.read_quarantine(spec.name, batch_id)
+        _show_quarantined(context, selfheal, spec, batch_id, {"verdict": "QUARANTINED", "reasons": reason["reasons"][0]})
+
+
+def _show_quarantined(
+    context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str, metadata: dict[str, Any]
+) -> None:
+    folder = dg.MetadataValue.path(selfheal.batches.quarantine(spec.name, batch_id))
+    context.log_event(
+        dg.AssetMaterialization(
+            key(spec, "quarantined_batch"), partition=batch_id, metadata={**metadata, "folder": folder}
+        )
+    )
+
+
+def _evaluation(spec: ModelSpec, batch_id: str, outcome: CheckOutcome, *, waived: bool) -> dg.AssetCheckEvaluation:
+    gentle = waived or outcome.check.severity == "warn"
+    return dg.AssetCheckEvaluation(
+        asset_key=key(spec, "clean_batch"),
+        check_name=outcome.check.name,
+        passed=outcome.status is CheckStatus.PASSED,
+        severity=dg.AssetCheckSeverity.WARN if gentle else dg.AssetCheckSeverity.ERROR,
+        description=f"{'waived: ' if waived else ''}{outcome.reason}" or None,
+        partition=batch_id,
+        blocking=False,
+        metadata={
+            "status": dg.MetadataValue.text(str(outcome.status)),
+            "severity": dg.MetadataValue.text(outcome.check.severity),
+            "observed": dg.MetadataValue.text("none" if outcome.observed is None else str(outcome.observed)),
+            "failing_rows": dg.MetadataValue.int(len(outcome.failing_rows)),
+            "sample": table(outcome.sample),
+        },
+    )

@@ -1,0 +1,97 @@
+"""Measure a batch's drift against the champion's reference: scores in, evidence and its pictures out. Never decides."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from selfheal_assets.core.drift import DriftAssessment
+from selfheal_assets.core.drift_feature import FeatureDrift
+from selfheal_assets.core.evidence import Evidence, Signal, Status
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.ports import Services
+from selfheal_assets.stages.champion import SCORE, Reference, reference_of
+from selfheal_assets.stages.drift_frames import compare_frames, compare_scores
+from selfheal_assets.stages.metadata import number, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def drift_evidence(
+    selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame"
+) -> tuple[Evidence, dict[str, Any]]:
+    """Features against the reference's features, the score against the scores of the champion's own holdout."""
+    version = str(scores["champion_version"].iloc[0])
+    reference = reference_of(selfheal, spec, version)
+    if reference is None:
+        reason = f"champion {version} has no reference rows yet"
+        return _evidence(spec, batch_id, scores, Status.UNKNOWN, None, reason), {}
+    batch = selfheal.batches.read(spec.name, "features", batch_id)
+    names, detector = selfheal.features.names(spec), selfheal.detector(spec)
+    features = compare_frames(
+        spec, detector, reference.rows[names], batch[names], reference.profile.get("importance", {})
+    )
+    held_out = reference.rows[SCORE].dropna().to_numpy()
+    score = compare_scores(spec, detector, held_out, scores[SCORE].to_numpy())
+    status, reason = _combined(features, score)
+    value = max((a.value for a in (features, score) if a.value is not None), default=None)
+    return _evidence(spec, batch_id, scores, status, value, reason), _pictures(features, score, reference, batch, scores)
+
+
+def _combined(features: DriftAssessment, score: DriftAssessment) -> tuple[Status, str]:
+    """RAISED when either is; else UNKNOWN when either is; else CLEAR."""
+    reason = f"features: {features.reason}; score: {score.reason}"
+    for status in (Status.RAISED, Status.UNKNOWN):
+        if status in (features.status, score.status):
+            return status, reason
+    return Status.CLEAR, reason
+
+
+def _evidence(
+    spec: ModelSpec, batch_id: str, scores: "pd.DataFrame", status: Status, value: float | None, reason: str
+) -> Evidence:
+    return Evidence(
+        model=spec.name,
+        signal=Signal.DRIFT,
+        status=status,
+        batch_id=batch_id,
+        champion_version=str(scores["champion_version"].iloc[0]),
+        event_time=scores[spec.data.event_timestamp].min().to_pydatetime(),
+        value=value,
+        threshold=spec.drift.psi_threshold,
+        sample_size=len(scores),
+        reason=reason,
+    )
+
+
+def _pictures(
+    features: DriftAssessment,
+    score: DriftAssessment,
+    reference: Reference,
+    batch: "pd.DataFrame",
+    scores: "pd.DataFrame",
+) -> dict[str, Any]:
+    from selfheal_assets.stages.plots import as_markdown, drift_plot, score_plot
+
+    drawn = drift_plot(features, reference.rows, batch)
+    score_drawn = score_plot(score, reference.rows[SCORE].dropna().to_numpy(), scores[SCORE].to_numpy())
+    return {
+        "features": table([_row(f) for f in (*features.features, *score.features)]),
+        "feature_plot": dg.MetadataValue.md(as_markdown(drawn, "drift by feature")),
+        "score_plot": dg.MetadataValue.md(as_markdown(score_drawn, "score distribution")),
+        "score_psi": number(score.value),
+    }
+
+
+def _row(feature: FeatureDrift) -> dict[str, Any]:
+    return {
+        "feature": feature.feature,
+        "status": str(feature.status),
+        "psi": feature.psi,
+        "adjusted_p": feature.adjusted_p,
+        "test": feature.test,
+        "missing": feature.missing_batch,
+        "importance": feature.importance,
+        "counts": not feature.weighted_out,
+        "reason": feature.reason,
+    }

@@ -1,0 +1,67 @@
+"""Find the decision that a run carries out; record one where a person started the run by hand. Never decides."""
+
+import dagster as dg
+
+from selfheal_assets.core.diagnosis import Cause
+from selfheal_assets.core.incident import OutcomeStatus
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.core.policy import Action, DecisionStatus
+from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.ports import Services
+from selfheal_assets.stages.batch_records import usable_batches
+from selfheal_assets.stages.identity import DECISION_TAG
+
+
+def heal_decision(context: dg.AssetExecutionContext, services: Services, spec: ModelSpec) -> Record:
+    """The DECISION record of this run: named by the run's tag, else one in the name of the person who launched it."""
+    decision_id = context.run.tags.get(DECISION_TAG) or f"by-hand-{context.run.root_run_id or context.run_id}"[:24]
+    found = services.ledger.newest(spec.name, RecordKind.DECISION, subject=decision_id)
+    if found:
+        return found[0]
+    now = services.clock.now()
+    record = Record(
+        key=f"decision:{decision_id}",
+        model=spec.name,
+        kind=RecordKind.DECISION,
+        subject=decision_id,
+        status=DecisionStatus.DECIDED,
+        event_time=now,
+        recorded_at=now,
+        payload={
+            "cause": Cause.UNKNOWN,
+            "action": Action.RETRAIN,
+            "champion_version": None,
+            "attempt": 1,
+            "reason": "launched by a person",
+            "refused": [],
+            "batch_ids": [],
+            "training_batches": training_batches(services, spec),
+        },
+    )
+    services.ledger.append(record)
+    return record
+
+
+def training_batches(services: Services, spec: ModelSpec) -> list[str]:
+    """The batches to learn from as of now, oldest first: as many as the largest window. Frozen into the decision."""
+    recent = usable_batches(services, spec, limit=max(spec.training.windows))
+    return [record.subject for record in reversed(recent)]
+
+
+def close(
+    services: Services, spec: ModelSpec, decision_id: str, status: OutcomeStatus, *, version: str | None, reason: str
+) -> None:
+    """Record how the decision ended; the first word stands."""
+    now = services.clock.now()
+    services.ledger.append(
+        Record(
+            key=f"outcome:{decision_id}",
+            model=spec.name,
+            kind=RecordKind.OUTCOME,
+            subject=decision_id,
+            status=status,
+            event_time=now,
+            recorded_at=now,
+            payload={"version": version, "reason": reason},
+        )
+    )

@@ -1,0 +1,37 @@
+"""Name a model's assets: keys, partitions and the attributes that every asset of a model carries. Holds no logic."""
+
+from typing import Any
+
+import dagster as dg
+
+from selfheal_assets.core.model_spec import ModelSpec
+
+MODEL_TAG = "selfheal/model"
+DECISION_TAG = "selfheal/decision"
+ATTEMPT_TAG = "selfheal/attempt"
+
+
+def key(spec: ModelSpec, name: str) -> dg.AssetKey:
+    return dg.AssetKey([spec.name, name])
+
+
+def partitions(spec: ModelSpec) -> dg.DynamicPartitionsDefinition:
+    """One partition a batch, named by the batch id."""
+    return dg.DynamicPartitionsDefinition(name=f"{spec.name}_batches")
+
+
+def attributes(spec: ModelSpec, name: str, *kinds: str) -> dict[str, Any]:
+    """What `dg.AssetSpec` and `dg.asset` take alike."""
+    return {
+        "key": key(spec, name),
+        "group_name": spec.name,
+        "owners": list(spec.owners),
+        "kinds": set(kinds),
+        "code_version": spec.fingerprint(),
+        "tags": {MODEL_TAG: spec.name},
+    }
+
+
+def by_batch(spec: ModelSpec) -> dict[str, Any]:
+    """Partitioned by batch; one run may take many batches, so that a backlog drains at the cost of one start."""
+    return {"partitions_def": partitions(spec), "backfill_policy": dg.BackfillPolicy.single_run()}

@@ -1,0 +1,61 @@
+"""Name the runs of a model: which assets an ingest, a retraining and a release materialize. Holds no logic."""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition as AssetJob,
+)
+
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.stages.identity import MODEL_TAG, key, partitions
+
+CHECKED = ("clean_batch", "quarantined_batch", "features", "predictions", "drift_report", "performance_report")
+TRAINED = (
+    "training_set",
+    "tuned_parameters",
+    "candidate_model",
+    "validation_report",
+    "champion_model",
+    "reference_data",
+)
+
+
+def _job(spec: ModelSpec, name: str, assets: tuple[str, ...], description: str, *, by_batch: bool) -> AssetJob:
+    keys = dg.AssetSelection.assets(*(key(spec, asset) for asset in assets))
+    return dg.define_asset_job(
+        f"{spec.name}_{name}",
+        selection=keys | dg.AssetSelection.checks_for_assets(*(key(spec, asset) for asset in assets)),
+        description=description,
+        tags={MODEL_TAG: spec.name},
+        partitions_def=partitions(spec) if by_batch else None,
+    )
+
+
+def ingest(spec: ModelSpec) -> AssetJob:
+    return _job(
+        spec,
+        "ingest",
+        ("raw_batch", *CHECKED),
+        "From landed files to checked batches, features, scores and evidence; many batches a run.",
+        by_batch=True,
+    )
+
+
+def release_quarantine(spec: ModelSpec) -> AssetJob:
+    return _job(
+        spec,
+        "release_quarantine",
+        CHECKED,
+        "Checks a repaired or waived batch again and, with what is clean of it, everything downstream. "
+        "Set `reason`, and `waive` or `repaired_file`, in the config of the checked batch.",
+        by_batch=True,
+    )
+
+
+def retrain(spec: ModelSpec) -> AssetJob:
+    return _job(
+        spec,
+        "retrain",
+        TRAINED,
+        "From clean labelled batches to a judged candidate and, when every gate passes, a new champion.",
+        by_batch=False,
+    )

@@ -1,0 +1,48 @@
+"""Turn frames and values into what the Dagster UI shows. Never computes a result."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_ROWS = 50
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    if value is None or isinstance(value, str | bool | int):
+        return value if not isinstance(value, str) else value[:200]
+    if isinstance(value, float):
+        return round(value, 6) if isfinite(value) else str(value)
+    if hasattr(value, "item"):
+        return _cell(value.item())
+    return str(value)[:200]
+
+
+def table(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]") -> dg.MetadataValue:
+    """An inline table of at most 50 rows; an empty one says so as text."""
+    if not isinstance(rows, Sequence):
+        rows = rows.head(MAX_ROWS).to_dict("records")
+    if not rows:
+        return dg.MetadataValue.text("no rows")
+    records = [dg.TableRecord({str(name): _cell(v) for name, v in row.items()}) for row in rows[:MAX_ROWS]]
+    return dg.MetadataValue.table(records, schema=_schema(records))
+
+
+def _schema(records: Sequence[dg.TableRecord]) -> dg.TableSchema:
+    kinds = {bool: "bool", int: "int", float: "float"}
+    columns = []
+    for name in records[0].data:
+        seen = {type(record.data.get(name)) for record in records} - {type(None)}
+        columns.append(dg.TableColumn(name, kinds.get(seen.pop(), "string") if len(seen) == 1 else "string"))
+    return dg.TableSchema(columns)
+
+
+def number(value: float | None) -> dg.MetadataValue:
+    """A figure that the UI plots over time; text where there is none, so that nothing is drawn as zero."""
+    if value is None or not isfinite(value):
+        return dg.MetadataValue.text("unknown")
+    return dg.MetadataValue.float(float(value))

@@ -1,0 +1,60 @@
+"""Measure the champion on a batch's labels: scores in, evidence and its picture out. Never decides."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from selfheal_assets.core.evidence import Evidence, Signal
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.core.performance import assess_performance
+from selfheal_assets.core.record import RecordKind
+from selfheal_assets.ports import Services
+from selfheal_assets.stages.champion import SCORE, reference_of
+from selfheal_assets.stages.metadata import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLOTTED_BATCHES = 40
+
+
+def performance_evidence(
+    selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame"
+) -> tuple[Evidence, dict[str, Any]]:
+    """The realised metric with its interval, against the metric the champion was promoted with."""
+    version = str(scores["champion_version"].iloc[0])
+    reference = reference_of(selfheal, spec, version)
+    champion_metric = reference.profile["metric"] if reference else None
+    label = scores[spec.data.label].to_numpy(dtype=float, na_value=float("nan"))
+    found = assess_performance(spec.performance, label, scores[SCORE].to_numpy(), champion_metric)
+    evidence = Evidence(
+        model=spec.name,
+        signal=Signal.PERFORMANCE,
+        status=found.status,
+        batch_id=batch_id,
+        champion_version=version,
+        event_time=scores[spec.data.event_timestamp].min().to_pydatetime(),
+        value=found.value,
+        threshold=found.threshold,
+        sample_size=found.rows,
+        reason=found.reason,
+    )
+    low, high = found.interval or (None, None)
+    return evidence, {
+        "interval_low": number(low),
+        "interval_high": number(high),
+        "champion_metric": number(champion_metric),
+        "unlabelled": dg.MetadataValue.int(found.unlabelled),
+        "history": dg.MetadataValue.md(_history(selfheal, spec, evidence, found.interval)),
+    }
+
+
+def _history(
+    selfheal: Services, spec: ModelSpec, present: Evidence, interval: tuple[float, float] | None
+) -> str:
+    from selfheal_assets.stages.plots import as_markdown, performance_plot
+
+    records = selfheal.ledger.newest(spec.name, RecordKind.EVIDENCE, limit=2 * PLOTTED_BATCHES)
+    past = [e for e in map(Evidence.from_record, records) if e.signal is Signal.PERFORMANCE]
+    shown = sorted({e.batch_id: e for e in (*past, present)}.values(), key=lambda e: e.event_time)
+    return as_markdown(performance_plot(spec.performance.metric, shown, present.batch_id, interval), "metric by batch")

@@ -1,0 +1,62 @@
+"""The frame that a candidate learns from and is judged on: built once a decision, then read back. Never tunes or fits."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from selfheal_assets.core.errors import TrainingError
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.ports import LabelledRows, Services
+from selfheal_assets.stages.features import feature_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH, SPLIT = "selfheal_batch_id", "selfheal_split"
+TRAIN, HOLDOUT = "train", "holdout"
+
+
+def build_frame(services: Services, spec: ModelSpec, batch_ids: Sequence[str]) -> "pd.DataFrame":
+    """Labelled clean rows of the batches with their point-in-time features, oldest first, split by time.
+
+    The holdout is the most recent `holdout_share` of the smallest window's rows; event ids are unique over both parts.
+    Raises TrainingError when fewer than `training.min_rows` labelled rows remain to learn from.
+    """
+    import pandas as pd
+
+    clean = [services.batches.read(spec.name, "clean", b).assign(**{BATCH: b}) for b in batch_ids]
+    rows = pd.concat(clean, ignore_index=True) if clean else pd.DataFrame()
+    if not rows.empty:
+        rows = rows[rows[spec.data.label].notna()]
+        rows = rows.sort_values([spec.data.event_timestamp, spec.data.event_id], kind="stable")
+        rows = rows.drop_duplicates(spec.data.event_id, keep="last").reset_index(drop=True)
+    smallest = set(batch_ids[-min(spec.training.windows) :])
+    held_out = round(spec.training.holdout_share * rows[BATCH].isin(smallest).sum()) if len(rows) else 0
+    if len(rows) - held_out < spec.training.min_rows:
+        raise TrainingError(
+            f"A training set must have at least {spec.training.min_rows} labelled rows beside the holdout; received "
+            f"{len(rows) - held_out} from {len(batch_ids)} batches. Wait for more batches, or lower training.min_rows."
+        )
+    frame = feature_frame(services, spec, rows)
+    frame[BATCH] = rows[BATCH].to_numpy()
+    frame[SPLIT] = [TRAIN] * (len(rows) - held_out) + [HOLDOUT] * held_out
+    return frame
+
+
+def labelled(services: Services, spec: ModelSpec, frame: "pd.DataFrame", split: str) -> LabelledRows:
+    """One part of the frame in the form that tuner, trainer and gate take."""
+    part = frame[frame[SPLIT] == split]
+    return LabelledRows(
+        features=part[services.features.names(spec)].reset_index(drop=True),
+        label=part[spec.data.label].to_numpy(dtype=float),
+        event_id=part[spec.data.event_id].to_numpy(),
+        batch_id=part[BATCH].to_numpy(),
+        event_time=part[spec.data.event_timestamp].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]"),
+    )
+
+
+def data_hash(frame: "pd.DataFrame") -> str:
+    """SHA-256 over every value of the frame, in order."""
+    import pandas as pd
+
+    return hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
