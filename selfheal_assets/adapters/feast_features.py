@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters import feast_frames as frames
 from selfheal_assets.adapters import feast_transforms as transforms
+from selfheal_assets.adapters.durable import replaced
 from selfheal_assets.adapters.feast_online import ROWS_A_REQUEST, refresh
 from selfheal_assets.adapters.feast_repository import (
     REPOSITORY,
@@ -64,10 +65,9 @@ class FeastFeatures:
                 self._store.apply(list(declared.objects))
             self._prepare_folders(list(declared.views().values()))
             self._plans.clear()
-            # Written last, by rename: after a kill anywhere before, the next start registers again.
-            unfinished = stamp.with_name(".applied.tmp")
-            unfinished.write_text(state, encoding="utf-8")
-            unfinished.rename(stamp)
+            # Written last: after a kill anywhere before, the next start registers again.
+            with replaced(stamp) as draft:
+                draft.write_text(state, encoding="utf-8")
 
     def problems(self, spec: ModelSpec) -> list[str]:
         """Every mistake in what the model's spec, Feast objects and transform say about each other."""

@@ -1,11 +1,11 @@
 """Runs a model's SQL over a batch and its history into the Parquet file that Feast reads. Never touches Feast."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfheal_assets.adapters.durable import replaced
 from selfheal_assets.core.errors import FeatureError
 
 if TYPE_CHECKING:
@@ -141,14 +141,10 @@ def whole_seconds(moments: "pd.Series") -> "np.ndarray":
 
 def _write(connection: "duckdb.DuckDBPyConnection", relation: "duckdb.DuckDBPyRelation", target: Path) -> int:
     """Atomically: Feast's pattern `*.parquet` finds the file only when it is whole and durable."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.tmp")
-    # Ordered by everything, so that the same batch always gives the same file.
-    relation.order("ALL").write_parquet(str(unfinished))
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    row = connection.execute("SELECT count(*) FROM read_parquet(?)", [str(unfinished)]).fetchone()
-    unfinished.rename(target)
+    with replaced(target) as draft:
+        # Ordered by everything, so that the same batch always gives the same file.
+        relation.order("ALL").write_parquet(str(draft))
+        row = connection.execute("SELECT count(*) FROM read_parquet(?)", [str(draft)]).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -11,11 +11,9 @@ from sys import float_info
 from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters.sql_checks import (
-    COLUMN_NAME,
-    DATA_TYPE,
     SAMPLE_ROWS,
     evaluate_singular,
-    information_schema,
+    observed_types,
     readable_rows,
     rows_where,
 )
@@ -27,8 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
     from great_expectations.core.run_identifier import RunIdentifier
-    from great_expectations.data_context import EphemeralDataContext
-    from great_expectations.data_context.store import ValidationResultsStore
+    from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
+    from great_expectations.data_context.store.validation_results_store import ValidationResultsStore
     from great_expectations.data_context.types.resource_identifiers import ValidationResultIdentifier
     from great_expectations.expectations.expectation import Expectation
 
@@ -44,14 +42,11 @@ _PLAIN: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]
         lambda given: {"min_value": 1 - given["share"]},
     ),
     "row_count": ("ExpectTableRowCountToBeBetween", lambda given: given),
-    "column_set": (
-        "ExpectColumnDistinctValuesToEqualSet",
-        lambda given: {"column": COLUMN_NAME, "value_set": list(given["columns"])},
-    ),
+    "column_set": ("ExpectTableColumnsToMatchSet", lambda given: {"column_set": list(given["columns"])}),
 }
 """Tests that are one expectation as it is, with its arguments from those of the test."""
-_OF_SCHEMA = ("column_set", "column_types")
-"""Tests that look at the batch's columns, not at its rows."""
+_FRAMES = {"column_set": "columns", "column_types": "types"}
+"""Tests that do not look at the batch's rows, and at which frame instead."""
 
 
 class GreatExpectationsChecks:
@@ -87,24 +82,26 @@ class GreatExpectationsChecks:
 
 
 class _Batch:
-    """The rows with the columns that some checks need beside them, their information schema, and what to expect."""
+    """A batch's rows, the frames that expectations look at, and what to expect of these."""
 
     def __init__(self, rows: "pd.DataFrame", context: CheckContext) -> None:
+        import pandas as pd
+
         self.rows = rows
-        self.widened = rows.copy(deep=False)
         self.context = context
-        self.schema = information_schema(rows)
+        self.types = observed_types(rows)
+        self.frames = {"rows": rows.copy(deep=False), "columns": pd.DataFrame(columns=list(self.types))}
         self.planned: list[tuple[Check, list[Expectation]]] = []
 
     def plan(self, check: Check) -> CheckOutcome | None:
         """Translate a check into expectations; an outcome when it is settled without Great Expectations."""
-        if check.test == "singular":
-            return evaluate_singular(self.rows, check, self.context.model)
-        if check.test.endswith("_between_reference") and self.context.reference is None:
-            return CheckOutcome(check=check, status=CheckStatus.PASSED, observed=None, reason="no reference yet")
         try:
+            if check.test == "singular":
+                return evaluate_singular(self.rows, check, self.context.model)
             if check.column is not None and check.column not in self.rows:
                 raise ChecksError(f"column '{check.column}' is not in the batch")
+            if check.test.endswith("_between_reference") and self.context.reference is None:
+                return CheckOutcome(check=check, status=CheckStatus.PASSED, observed=None, reason="no reference yet")
             self.planned.append((check, self._expectations(check, self._common(check))))
         except Exception as error:  # Whatever is wrong with a check or its history, the answer is UNKNOWN.
             reason = str(error) if isinstance(error, ChecksError) else f"{type(error).__name__}: {error}"
@@ -126,7 +123,7 @@ class _Batch:
         _gx()
         from great_expectations.expectations.row_conditions import Column
 
-        self.widened[f"where__{check.name}"] = rows_where(self.rows, check.where)
+        self.frames["rows"][f"where__{check.name}"] = rows_where(self.rows, check.where)
         return {**common, "row_condition": Column(f"where__{check.name}") == True}  # noqa: E712 - GX builds a condition
 
     def _unique(self, check: Check, **common: Any) -> "list[Expectation]":
@@ -152,7 +149,7 @@ class _Batch:
     def _none_among(self, check: Check, suffix: str, wrong: "pd.Series", common: Mapping[str, Any]) -> "Expectation":
         """Expect a column to be empty that holds the wrong values only, so that Data Docs show just these."""
         column = f"{check.column}__{suffix}"
-        self.widened[column] = wrong.astype(object)
+        self.frames["rows"][column] = wrong.astype(object)
         return _gx().ExpectColumnValuesToBeNull(column=column, **common)
 
     def _accepted_range(self, check: Check, **common: Any) -> "list[Expectation]":
@@ -162,17 +159,15 @@ class _Batch:
         return [_gx().ExpectColumnValuesToBeBetween(column=check.column, **limits, **common)]
 
     def _column_types(self, check: Check, **common: Any) -> "list[Expectation]":
-        types = check.arguments["types"]
-        pairs = [(name, fit) for name, wanted in types.items() for fit in (wanted, "missing")]
-        pairs += [(name, "integer") for name, wanted in types.items() if wanted == "float"]
-        # What is not declared is for column_set to judge. (GX fails on a row_condition over a pair of columns.)
-        pairs += [pair for pair in self.schema.itertuples(index=False, name=None) if pair[0] not in types]
-        return [
-            _gx().ExpectColumnDistinctValuesToContainSet(column=COLUMN_NAME, value_set=list(types), **common),
-            _gx().ExpectColumnPairValuesToBeInSet(
-                column_A=COLUMN_NAME, column_B=DATA_TYPE, value_pairs_set=pairs, **common
-            ),
-        ]
+        import pandas as pd
+
+        wanted = check.arguments["types"]
+        observed = [(name, self.types.get(name, "absent")) for name in wanted]
+        self.frames["types"] = pd.DataFrame(observed, columns=["column", "type"], dtype=object)
+        pairs = [(name, fit) for name, kind in wanted.items() for fit in (kind, "missing")]
+        pairs += [(name, "integer") for name, kind in wanted.items() if kind == "float"]
+        pair = {"column_A": "column", "column_B": "type", "value_pairs_set": pairs}
+        return [_gx().ExpectColumnPairValuesToBeInSet(**pair, **common)]
 
     def _freshness(self, check: Check, **common: Any) -> "list[Expectation]":
         """The newest event is at most so old, and at most so far ahead of the clock."""
@@ -250,19 +245,19 @@ def _validate(batch: _Batch) -> "dict[str, list[ExpectationValidationResult]]":
 
     source = _project(None).data_sources.add_pandas("batch")
     found: dict[str, list[ExpectationValidationResult]] = {}
-    # A copy of one piece: GX filters the rows for every metric, and pandas would put the pieces together every time.
-    for name, frame in (("rows", batch.widened.copy()), ("schema", batch.schema)):
+    for name, frame in batch.frames.items():
         wanted = [
             expectation
             for check, expectations in batch.planned
             for expectation in expectations
-            if (check.test in _OF_SCHEMA) == (name == "schema")
+            if _FRAMES.get(check.test, "rows") == name
         ]
         if not wanted:
             continue
         whole = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
         suite = ExpectationSuite(name=name, expectations=wanted)
-        for result in whole.get_batch({"dataframe": frame}).validate(suite, result_format=_FORMAT).results:
+        # The copy is one block: GX filters the rows for every metric, and pandas would join their blocks every time.
+        for result in whole.get_batch({"dataframe": frame.copy()}).validate(suite, result_format=_FORMAT).results:
             found.setdefault(result.expectation_config.meta["check"], []).append(result)
     # The library keeps the last project alive in a global: let the batch go.
     source.data_context.data_sources.delete("batch")
@@ -282,9 +277,7 @@ def _outcome(
     if not failed:
         return CheckOutcome(check=check, status=CheckStatus.PASSED, observed=observed)
     if check.scope is Scope.TABLE:
-        kwargs = failed[0].expectation_config.kwargs
-        limits = {key: str(kwargs[key]) for key in ("min_value", "max_value", "quantile_ranges") if kwargs.get(key)}
-        reason = f"observed {observed}, expected {limits or 'the declared columns'}"
+        reason = f"{observed}, expected {_limits(failed[0]) or 'what is declared'}"
         return CheckOutcome(check=check, status=CheckStatus.FAILED, observed=observed, reason=reason)
     positions = _positions(failed)
     return CheckOutcome(
@@ -299,6 +292,14 @@ def _outcome(
 
 def _positions(results: "Sequence[ExpectationValidationResult]") -> tuple[int, ...]:
     return tuple(sorted({row for result in results for row in result.result["unexpected_index_list"]}))
+
+
+def _limits(result: "ExpectationValidationResult") -> str:
+    config = result.expectation_config
+    kwargs = config.kwargs if config else {}
+    ranges = kwargs.get("quantile_ranges", {}).get("value_ranges", [[kwargs.get("min_value"), kwargs.get("max_value")]])
+    words = zip(("at least", "at most"), ranges[0], strict=True)
+    return " and ".join(f"{word} {limit}" for word, limit in words if limit is not None)
 
 
 def _exception(results: "Sequence[ExpectationValidationResult]") -> str:
@@ -317,13 +318,14 @@ def _observed(check: Check, results: "Sequence[ExpectationValidationResult]", ba
 
     if check.scope is Scope.ROW:
         return float(len(_positions(results)))
-    types = dict(batch.schema.itertuples(index=False, name=None))
     if check.test == "column_set":
         wanted = check.arguments["columns"]
-        absent, extra = [name for name in wanted if name not in types], [name for name in types if name not in wanted]
+        absent = [name for name in wanted if name not in batch.types]
+        extra = [name for name in batch.types if name not in wanted]
         return f"missing columns {absent}, columns not declared {extra}" if absent or extra else "the declared columns"
     if check.test == "column_types":
-        return ", ".join(f"{name} {types.get(name, 'absent')}" for name in check.arguments["types"])
+        wrong = [f"{name} is {kind}" for name, kind in results[0].result["unexpected_list"]]
+        return ", ".join(wrong) or "the declared types"
     value = results[0].result["observed_value"]
     value = value["values"][0] if isinstance(value, Mapping) else value
     if pd.isna(value):

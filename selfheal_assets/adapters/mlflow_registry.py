@@ -49,9 +49,9 @@ class MlflowRegistry:
         """
         database = self._sqlite_file()
         with _translated("the MLflow database must be possible to make", self._uri):
-            if database is not None and not database.exists():
-                database.parent.mkdir(parents=True, exist_ok=True)
-                with self._lock("initialise"):
+            with self._lock("initialise"):
+                if database is not None and not database.exists():
+                    database.parent.mkdir(parents=True, exist_ok=True)
                     _make_database(database, self._root)
             for model in models:
                 self._experiment(self._client(), model)
@@ -223,10 +223,12 @@ def _local_files(client: "MlflowClient", run_id: str) -> Path:
     from mlflow.utils.file_utils import local_file_uri_to_path
     from mlflow.utils.uri import is_local_uri
 
-    place = client.get_run(run_id).info.artifact_uri
-    # MLflow would copy what is on this machine already into a new temporary folder at each call.
-    local = is_local_uri(place)
-    folder = Path(local_file_uri_to_path(place), FILES) if local else Path(client.download_artifacts(run_id, FILES))
+    place: Any = client.get_run(run_id).info.artifact_uri
+    if is_local_uri(place):  # type: ignore[no-untyped-call]
+        # MLflow would copy what is on this machine already into a new temporary folder at each call.
+        folder = Path(local_file_uri_to_path(place), FILES)  # type: ignore[no-untyped-call]
+    else:
+        folder = Path(client.download_artifacts(run_id, FILES))
     for name in (BOOSTER_FILE, SCHEMA_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(folder / name)

@@ -20,7 +20,6 @@ SAMPLE_ROWS = 10
 QUERY_SECONDS = 120.0
 _POSITION = "__position"
 _BATCH = "__batch"
-COLUMN_NAME, DATA_TYPE = "column_name", "data_type"
 _INFERRED = {"datetime64": "timestamp", "datetime": "timestamp"}
 _NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal")
 REF = re.compile(r"ref\(\s*['\"]([^'\"]*)['\"]\s*\)")
@@ -116,14 +115,11 @@ def readable_rows(rows: "pd.DataFrame") -> tuple[Mapping[str, Any], ...]:
     )
 
 
-def information_schema(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """One row a column of the batch: its name (a repeated one is marked) and the type of its values."""
-    import pandas as pd
-
+def observed_types(rows: "pd.DataFrame") -> dict[str, str]:
+    """Column name to the type of its values, `missing` where it has none; a repeated name is marked."""
     names = [str(name) for name in rows.columns]
     marked = [name if names.index(name) == place else f"{name} (repeated)" for place, name in enumerate(names)]
-    types = [_observed_type(rows.iloc[:, place]) for place in range(len(names))]
-    return pd.DataFrame({COLUMN_NAME: marked, DATA_TYPE: types}, dtype=object)
+    return {name: _observed_type(rows.iloc[:, place]) for place, name in enumerate(marked)}
 
 
 def _observed_type(values: "pd.Series") -> str:

@@ -64,15 +64,15 @@ def diagnose(spec: ModelSpec, evidence: Sequence[Evidence]) -> Diagnosis:
     performance = _window(spec, evidence, Signal.PERFORMANCE)
     if not drift.size and not performance.size:
         return Diagnosis(cause=Cause.UNKNOWN, reason="no batch has been measured against the present champion yet")
-    raised = tuple(dict.fromkeys(e.batch_id for e in (*drift.raised, *performance.raised)))
+    harmed = tuple(e.batch_id for e in performance.raised)
     if performance.persistent:
         cause = Cause.HARMFUL_DRIFT if drift.raised else Cause.CONCEPT_DRIFT
-        return Diagnosis(cause=cause, reason=f"performance {performance}; drift {drift}", batch_ids=raised)
+        return Diagnosis(cause=cause, reason=f"performance {performance}; drift {drift}", batch_ids=harmed)
     if performance.raised:
         reason = f"performance {performance}: not persistent yet; drift {drift}"
-        return Diagnosis(cause=Cause.UNKNOWN, reason=reason, batch_ids=raised)
+        return Diagnosis(cause=Cause.UNKNOWN, reason=reason, batch_ids=harmed)
     if drift.raised:
-        return _drift_without_harm(spec, drift, performance, raised)
+        return _drift_without_harm(spec, drift, performance, tuple(e.batch_id for e in drift.raised))
     if Status.UNKNOWN in (drift.status, performance.status):
         unknown = [e.reason for e in (drift.latest, performance.latest) if e and e.status is Status.UNKNOWN]
         return Diagnosis(cause=Cause.UNKNOWN, reason="; ".join(unknown) or "one of the signals is missing")

@@ -45,7 +45,7 @@ def settle(
     rows = {"rows_landed": 0, "rows_clean": 0, "rows_quarantined": 0, "labelled_rows": 0, **counts}
     services.ledger.append(
         Record(
-            key=f"settled:{spec.name}:{batch_id}:{attempt(services, spec, batch_id)}:{status == BatchStatus.DISCARDED}",
+            key=f"settled:{spec.name}:{batch_id}:{attempt(services, spec, batch_id)}:{status}",
             model=spec.name,
             kind=RecordKind.BATCH_SETTLED,
             subject=batch_id,

@@ -45,16 +45,21 @@ def performance_evidence(
         "interval_high": number(high),
         "champion_metric": number(champion_metric),
         "unlabelled": dg.MetadataValue.int(found.unlabelled),
-        "history": dg.MetadataValue.md(_history(selfheal, spec, evidence, found.interval)),
+        "history": dg.MetadataValue.md(_history(selfheal, spec, evidence, found.interval, champion_metric)),
     }
 
 
 def _history(
-    selfheal: Services, spec: ModelSpec, present: Evidence, interval: tuple[float, float] | None
+    selfheal: Services,
+    spec: ModelSpec,
+    present: Evidence,
+    interval: tuple[float, float] | None,
+    champion_metric: float | None,
 ) -> str:
     from selfheal_assets.stages.plots import as_markdown, performance_plot
 
     records = selfheal.ledger.newest(spec.name, RecordKind.EVIDENCE, limit=2 * PLOTTED_BATCHES)
     past = [e for e in map(Evidence.from_record, records) if e.signal is Signal.PERFORMANCE]
     shown = sorted({e.batch_id: e for e in (*past, present)}.values(), key=lambda e: e.event_time)
-    return as_markdown(performance_plot(spec.performance.metric, shown, present.batch_id, interval), "metric by batch")
+    drawn = performance_plot(spec.performance.metric, shown, present.batch_id, interval, champion_metric)
+    return as_markdown(drawn, "metric by batch")

@@ -44,7 +44,7 @@ def training_set(spec: ModelSpec) -> dg.AssetsDefinition:
         decision = heal_decision(context, selfheal, spec)
         frame = build_frame(selfheal, spec, decision.payload["training_batches"])
         path = selfheal.batches.write(spec.name, "training", decision.subject, frame)
-        counts = frame.groupby([BATCH, SPLIT], sort=False).size().unstack(fill_value=0)
+        counts = frame.groupby([BATCH, SPLIT]).size().unstack(fill_value=0).reindex(frame[BATCH].unique())
         parts = frame[SPLIT].value_counts()
         return dg.MaterializeResult(
             metadata={

@@ -1,0 +1,115 @@
+"""The demonstration: a scripted world meets a real Dagster instance; what it did is told and judged. Never helps it heal."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from selfheal_assets.core.diagnosis import Cause
+from selfheal_assets.core.errors import SelfhealError
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.operations import story
+from selfheal_assets.operations.demo_result import NEW_WORLD, Result
+from selfheal_assets.operations.teller import Teller
+from selfheal_assets.simulator.landing import Dropped, simulate
+from selfheal_assets.simulator.payments import PaymentsWorld, Regime
+from selfheal_assets.wiring import Services
+
+MODEL = "payments"
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Batches that land together, and what must be seen before the next ones do."""
+
+    title: str
+    plan: Sequence[tuple[int, str]]
+    usual: Regime = Regime.HEALTHY
+    champion_after: int = 1
+    """How many champions must have been promoted when the phase ends."""
+
+
+PHASES = (
+    Phase(title="bootstrap: four healthy batches, the first model", plan=[(i, "healthy") for i in range(4)]),
+    Phase(
+        title="a healthy batch, one with bad rows, one in cents, two of a harmless shift",
+        plan=[(4, "healthy"), (5, "bad_rows"), (6, "unit_change"), (7, "benign_shift"), (8, "benign_shift")],
+    ),
+    Phase(
+        title="the world moves: a harmful shift",
+        plan=[(9, "harmful_shift"), (10, "harmful_shift")],
+        champion_after=2,
+    ),
+    Phase(
+        title="healthy batches of the new world",
+        plan=[(11, "healthy"), (12, "healthy")],
+        usual=Regime.HARMFUL_SHIFT,
+        champion_after=2,
+    ),
+)
+
+
+@dataclass(kw_only=True)
+class Demonstration:
+    """What was dropped, and what became of it."""
+
+    services: Services
+    spec: ModelSpec
+    rows: int
+    seed: int
+    phase_seconds: float
+    begun: float = field(default_factory=time.monotonic)
+    dropped: list[Dropped] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def play(self) -> Iterator[str]:
+        """Drop the phases one after another; yields a line whenever something happened."""
+        world = PaymentsWorld(seed=self.seed)
+        folder = self.services.batches.landing(self.spec.name)
+        for phase in PHASES:
+            yield f"[bold]{phase.title}[/bold]"
+            for dropped in simulate(world, phase.plan, self.rows, folder, usual=phase.usual):
+                self.dropped.append(dropped)
+                new_world = phase.usual is not Regime.HEALTHY and dropped.fault == "healthy"
+                self.faults[dropped.path.name] = NEW_WORLD if new_world else dropped.fault
+            yield from self._watch(phase)
+
+    def _watch(self, phase: Phase) -> Iterator[str]:
+        deadline = time.monotonic() + self.phase_seconds
+        told = Teller(self.services, self.spec)
+        while not self._done(phase):
+            yield from told.news()
+            if time.monotonic() > deadline:
+                raise SelfhealError(
+                    f"Each phase of the demonstration must end within {self.phase_seconds:.0f} s; received none for "
+                    f"{phase.title!r}. See the runs and sensors in the Dagster UI, and `{self.services.home / 'logs'}`."
+                )
+            time.sleep(POLL_SECONDS)
+        yield from told.news()
+
+    def _done(self, phase: Phase) -> bool:
+        """Every batch is settled, measured where it can be, and looked at by both watching sensors."""
+        ledger, name = self.services.ledger, self.spec.name
+        if ledger.open_batches(name, limit=1) or self.services.batches.landed(name):
+            return False
+        batches = story.batches(self.services, self.spec)
+        if len(batches) < len(self.dropped) or len(story.champions(self.services, self.spec)) < phase.champion_after:
+            return False
+        names = {f"payments-{index:04d}.parquet" for index, _ in phase.plan}
+        mine = [b for b in batches if b.file_name in names]
+        if phase is not PHASES[0] and any(b.rows_clean and not b.performance for b in mine):
+            return False
+        told_bad = {b for i in story.incident_list(self.services, self.spec) for b in i.batch_ids if i.cause is Cause.BAD_DATA}
+        return all(b.batch_id in told_bad for b in mine if b.rows_quarantined)
+
+    def result(self, url: str) -> Result:
+        batches = story.batches(self.services, self.spec)
+        return Result(
+            wall_s=round(time.monotonic() - self.begun, 1),
+            url=url,
+            batches=batches,
+            faults=self.faults,
+            incidents=story.incident_list(self.services, self.spec),
+            champions=story.champions(self.services, self.spec),
+            rows_dropped=sum(dropped.rows for dropped in self.dropped),
+        )

@@ -1,0 +1,94 @@
+"""Judge the demonstration: its batches, incidents and champions in, the expectations that failed out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from selfheal_assets.core.diagnosis import Cause
+from selfheal_assets.core.incident import Incident, IncidentState
+from selfheal_assets.core.policy import Action
+from selfheal_assets.operations import story
+
+NEW_WORLD = "healthy_new_world"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What the demonstration shows, and whether selfheal passed it."""
+
+    wall_s: float
+    url: str
+    batches: Sequence[story.BatchStory]
+    faults: dict[str, str]
+    incidents: Sequence[Incident]
+    champions: Sequence[story.Champion]
+    rows_dropped: int
+
+    def fault_of(self, batch: story.BatchStory) -> str:
+        return self.faults.get(batch.file_name, "")
+
+    @property
+    def healed(self) -> list[Incident]:
+        """Retrainings for harm that ended in a promotion."""
+        return [i for i in self.incidents if i.action is Action.RETRAIN and i.repaired_s is not None]
+
+    def failures(self) -> list[str]:
+        """Every expectation that was not met; empty when all were."""
+        clean, bad = (sum(getattr(b, name) for b in self.batches) for name in ("rows_clean", "rows_quarantined"))
+        harmless = [b for b in self.batches if self.fault_of(b) == "benign_shift"]
+        retrained_for = {b for i in self.healed for b in i.batch_ids}
+        expectations: dict[str, Callable[[], bool]] = {
+            "the batch with bad rows loses those rows only": lambda: self._verdict("bad_rows") == "PARTIAL",
+            "the batch in cents is quarantined whole": lambda: self._verdict("unit_change") == "QUARANTINED",
+            f"no row is lost: {self.rows_dropped} landed, {clean} clean, {bad} quarantined": lambda: (
+                self.rows_dropped == clean + bad
+            ),
+            "the harmless shift causes no retraining": lambda: not any(b.batch_id in retrained_for for b in harmless),
+            "exactly one retraining is promoted, for the harmful drift": lambda: (
+                [i.cause for i in self.healed] == [Cause.HARMFUL_DRIFT]
+            ),
+            "the metric comes back": self._metric_came_back,
+        }
+        return [text for text, holds in expectations.items() if not holds()]
+
+    def _verdict(self, fault: str) -> str:
+        return next((b.verdict for b in self.batches if self.fault_of(b) == fault), "missing")
+
+    def _metric_came_back(self) -> bool:
+        """Every batch of the new world is CLEAR, and the incident is verified."""
+        after = [b for b in self.batches if self.fault_of(b) == NEW_WORLD]
+        resolved = all(i.state is IncidentState.RESOLVED for i in self.healed)
+        return bool(after) and resolved and all(b.performance == "CLEAR" for b in after)
+
+    def as_json(self) -> dict[str, Any]:
+        clean, bad = (sum(getattr(b, name) for b in self.batches) for name in ("rows_clean", "rows_quarantined"))
+        return {
+            "ok": not self.failures(),
+            "failures": self.failures(),
+            "wall_s": self.wall_s,
+            "rows": {"landed": self.rows_dropped, "clean": clean, "quarantined": bad},
+            "batches": [
+                {
+                    "batch_id": b.batch_id,
+                    "fault": self.fault_of(b),
+                    "verdict": b.verdict,
+                    "rows_clean": b.rows_clean,
+                    "rows_quarantined": b.rows_quarantined,
+                    "action": b.action,
+                }
+                for b in self.batches
+            ],
+            "incidents": [
+                {
+                    name: getattr(i, name)
+                    for name in ("cause", "action", "detected_s", "repaired_s", "metric", "before", "worst", "after")
+                }
+                for i in self.incidents
+            ],
+            "champions": [
+                {"version": c.version, "promoted_at": c.promoted_at.astimezone(UTC).isoformat(), "metric": c.metric}
+                for c in self.champions
+            ],
+            "retrains_promoted": len(self.healed),
+        }
