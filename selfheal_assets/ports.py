@@ -138,9 +138,7 @@ class CheckContext:
 class QualityChecks(Protocol):
     """Evaluates declared checks over a batch."""
 
-    def evaluate(
-        self, frame: "pd.DataFrame", checks: Sequence[Check], context: CheckContext
-    ) -> list[CheckOutcome]:
+    def evaluate(self, frame: "pd.DataFrame", checks: Sequence[Check], context: CheckContext) -> list[CheckOutcome]:
         """One outcome a check, in the order of `checks`; an error is an ERRORED outcome, not an exception."""
         ...
 

@@ -117,12 +117,12 @@ class Services:
 
         return MlflowRegistry(self.tracking_uri, self.home / "mlflow" / "artifacts")
 
-    def initialise(self, progress: Callable[[str], None]) -> None:
+    def initialise(self, models: Sequence[str], progress: Callable[[str], None]) -> None:
         """Create and migrate every store of the home; once, before anything runs in parallel."""
         progress("ledger")
         self.ledger.initialise()
         progress("MLflow registry")
-        self.registry.initialise()
+        self.registry.initialise(models)
         progress("Feast registry")
         self.features.apply()
 
@@ -143,5 +143,7 @@ def executor() -> dg.ExecutorDefinition:
 
         return k8s_job_executor
     if name != "in_process":
-        raise SpecError(f"SELFHEAL_EXECUTOR must be 'in_process' or 'k8s_job'; received {name!r}. Correct the variable.")
+        raise SpecError(
+            f"SELFHEAL_EXECUTOR must be 'in_process' or 'k8s_job'; received {name!r}. Correct the variable."
+        )
     return dg.in_process_executor

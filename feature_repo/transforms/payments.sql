@@ -20,17 +20,17 @@ payments AS (
 windowed AS (
     SELECT
         *,
-        count(*) OVER day AS payments_24h,
+        count(*) OVER hour AS payments_1h,
         avg(amount) OVER month AS amount_mean_30d,
-        max(amount) OVER month AS amount_max_30d,
-        count(DISTINCT merchant_id) OVER week AS distinct_merchants_7d,
+        max(amount) OVER quarter_day AS amount_max_6h,
+        count(DISTINCT merchant_id) OVER quarter_day AS distinct_merchants_6h,
         max(event_timestamp) OVER earlier AS previous_timestamp
     FROM payments
     WINDOW
-        day AS (PARTITION BY account_id ORDER BY event_timestamp
-            RANGE BETWEEN INTERVAL 24 HOUR PRECEDING AND CURRENT ROW),
-        week AS (PARTITION BY account_id ORDER BY event_timestamp
-            RANGE BETWEEN INTERVAL 7 DAY PRECEDING AND CURRENT ROW),
+        hour AS (PARTITION BY account_id ORDER BY event_timestamp
+            RANGE BETWEEN INTERVAL 1 HOUR PRECEDING AND CURRENT ROW),
+        quarter_day AS (PARTITION BY account_id ORDER BY event_timestamp
+            RANGE BETWEEN INTERVAL 6 HOUR PRECEDING AND CURRENT ROW),
         month AS (PARTITION BY account_id ORDER BY event_timestamp
             RANGE BETWEEN INTERVAL 30 DAY PRECEDING AND CURRENT ROW),
         earlier AS (PARTITION BY account_id ORDER BY event_timestamp
@@ -39,10 +39,10 @@ windowed AS (
 SELECT
     account_id,
     event_timestamp + INTERVAL 1 MICROSECOND AS event_timestamp,
-    payments_24h,
+    payments_1h,
     amount_mean_30d,
-    amount_max_30d,
-    distinct_merchants_7d,
+    amount_max_6h,
+    distinct_merchants_6h,
     (epoch_us(event_timestamp) - epoch_us(previous_timestamp)) / 1e6 AS seconds_since_previous
 FROM windowed
 WHERE in_batch

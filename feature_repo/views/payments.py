@@ -17,10 +17,10 @@ payments_history = FeatureView(
     ttl=timedelta(days=30),
     schema=[
         Field(name="account_id", dtype=String),
-        Field(name="payments_24h", dtype=Int64, description="Payments in 24 hours."),
+        Field(name="payments_1h", dtype=Int64, description="Payments in one hour."),
         Field(name="amount_mean_30d", dtype=Float64, description="Mean amount of 30 days."),
-        Field(name="amount_max_30d", dtype=Float64, description="Largest amount of 30 days."),
-        Field(name="distinct_merchants_7d", dtype=Int64, description="Different merchants in 7 days."),
+        Field(name="amount_max_6h", dtype=Float64, description="Largest amount of 6 hours."),
+        Field(name="distinct_merchants_6h", dtype=Int64, description="Different merchants in 6 hours."),
         Field(name="seconds_since_previous", dtype=Float64, description="Between the account's last two payments."),
     ],
     source=history_source("payments"),

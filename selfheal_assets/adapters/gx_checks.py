@@ -110,7 +110,8 @@ class _Batch:
 
     def _expectations(self, check: Check, common: Mapping[str, Any]) -> "list[Expectation]":
         if check.test not in _PLAIN:
-            return getattr(self, f"_{check.test}")(check, **common)  # type: ignore[no-any-return]
+            found: list[Expectation] = getattr(self, f"_{check.test}")(check, **common)
+            return found
         name, arguments = _PLAIN[check.test]
         column = {} if check.column is None else {"column": check.column}
         return [getattr(_gx(), name)(**column, **arguments(check.arguments), **common)]
@@ -131,7 +132,7 @@ class _Batch:
         if not check.arguments.get("across_batches"):
             return unique
         values = self.rows[check.column]
-        seen = self.context.earlier(str(check.column), values).to_numpy(dtype=bool)
+        seen = self.context.earlier(str(check.column), values).to_numpy(dtype=bool, na_value=False)
         return [*unique, self._none_among(check, "seen_in_an_earlier_batch", values.where(seen), common)]
 
     def _relationships(self, check: Check, **common: Any) -> "list[Expectation]":
@@ -143,10 +144,11 @@ class _Batch:
         near = self.rows[field].isin(values.dropna())
         first = times[near].groupby(self.rows.loc[near, field]).min()
         here = (values.map(first).astype(times.dtype) <= times) & (values != self.rows[field])
-        known = self.context.earlier(field, values).to_numpy(dtype=bool) | here.to_numpy()
+        known = here.to_numpy(dtype=bool, na_value=False)
+        known |= self.context.earlier(field, values).to_numpy(dtype=bool, na_value=False)
         return [self._none_among(check, f"not_in_an_earlier_{field}", values.where(~known), common)]
 
-    def _none_among(self, check: Check, suffix: str, wrong: "pd.Series", common: Mapping[str, Any]) -> "Expectation":
+    def _none_among(self, check: Check, suffix: str, wrong: "pd.Series", common: Mapping[str, Any]) -> Any:
         """Expect a column to be empty that holds the wrong values only, so that Data Docs show just these."""
         column = f"{check.column}__{suffix}"
         self.frames["rows"][column] = wrong.astype(object)
@@ -222,7 +224,11 @@ def _gx() -> Any:
 def _project(folder: Path | None) -> "EphemeralDataContext":
     """A project that keeps all in memory, or its results and Data Docs in the folder."""
     import great_expectations as gx
-    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
 
     defaults = InMemoryStoreBackendDefaults()
     if folder is not None:
@@ -233,7 +239,7 @@ def _project(folder: Path | None) -> "EphemeralDataContext":
         defaults.stores[defaults.validation_results_store_name]["store_backend"] = results
         docs = {"class_name": "SiteBuilder", "show_how_to_buttons": False, "store_backend": site}
         defaults.data_docs_sites = {"site": docs}
-    quiet = {"globally": False, "metric_calculations": False}
+    quiet = ProgressBarsConfig(globally=False, metric_calculations=False)
     config = DataContextConfig(store_backend_defaults=defaults, analytics_enabled=False, progress_bars=quiet)
     return gx.get_context(project_config=config, mode="ephemeral")
 
@@ -243,7 +249,8 @@ def _validate(batch: _Batch) -> "dict[str, list[ExpectationValidationResult]]":
     _gx()
     from great_expectations.core import ExpectationSuite
 
-    source = _project(None).data_sources.add_pandas("batch")
+    project = _project(None)
+    source = project.data_sources.add_pandas("batch")
     found: dict[str, list[ExpectationValidationResult]] = {}
     for name, frame in batch.frames.items():
         wanted = [
@@ -258,9 +265,11 @@ def _validate(batch: _Batch) -> "dict[str, list[ExpectationValidationResult]]":
         suite = ExpectationSuite(name=name, expectations=wanted)
         # The copy is one block: GX filters the rows for every metric, and pandas would join their blocks every time.
         for result in whole.get_batch({"dataframe": frame.copy()}).validate(suite, result_format=_FORMAT).results:
-            found.setdefault(result.expectation_config.meta["check"], []).append(result)
+            config = result.expectation_config
+            if config is not None and config.meta is not None:
+                found.setdefault(config.meta["check"], []).append(result)
     # The library keeps the last project alive in a global: let the batch go.
-    source.data_context.data_sources.delete("batch")
+    project.data_sources.delete("batch")
     return found
 
 
@@ -291,7 +300,7 @@ def _outcome(
 
 
 def _positions(results: "Sequence[ExpectationValidationResult]") -> tuple[int, ...]:
-    return tuple(sorted({row for result in results for row in result.result["unexpected_index_list"]}))
+    return tuple(sorted({row for result in results for row in result.result.get("unexpected_index_list", ())}))
 
 
 def _limits(result: "ExpectationValidationResult") -> str:
@@ -326,7 +335,7 @@ def _observed(check: Check, results: "Sequence[ExpectationValidationResult]", ba
     if check.test == "column_types":
         wrong = [f"{name} is {kind}" for name, kind in results[0].result["unexpected_list"]]
         return ", ".join(wrong) or "the declared types"
-    value = results[0].result["observed_value"]
+    value = results[0].result.get("observed_value")
     value = value["values"][0] if isinstance(value, Mapping) else value
     if pd.isna(value):
         return None

@@ -23,7 +23,12 @@ def mlflow_run(tracking_uri: str) -> dg.ResourceDefinition:
                 warnings.simplefilter("ignore", dg.BetaWarning)
                 from dagster_mlflow import mlflow_tracking
 
-                config = {"experiment_name": experiment, "mlflow_tracking_uri": tracking_uri, "env": {}, "extra_tags": {}}
+                config = {
+                    "experiment_name": experiment,
+                    "mlflow_tracking_uri": tracking_uri,
+                    "env": {},
+                    "extra_tags": {},
+                }
                 tracked = contextmanager(mlflow_tracking.resource_fn)(context.replace_config(config))
                 with tracked as mlflow:
                     try:

@@ -26,7 +26,9 @@ def read_table(path: Path, types: Mapping[str, str]) -> "pd.DataFrame":
     try:
         if path.suffix.lower() == ".csv":
             options = csv.ConvertOptions(
-                column_types=dict.fromkeys(_header(path), pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True
+                column_types=dict.fromkeys(_header(path), pa.string()),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
             )
             table = csv.read_csv(path, convert_options=options)
         elif path.suffix.lower() == ".parquet":

@@ -51,7 +51,9 @@ def load_spec(path: Path) -> ModelSpec:
     root = _composed(path)
     declared = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(declared, dict) or declared.get("type") != COMPONENT or set(declared) != {"type", "attributes"}:
-        raise SpecError(f"{path}:1: a model's file must have `type: {COMPONENT}` and `attributes:`, nothing else; add them.")
+        raise SpecError(
+            f"{path}:1: a model's file must have `type: {COMPONENT}` and `attributes:`, nothing else; add them."
+        )
     try:
         attributes = SCHEMA.model_validate(declared["attributes"])
     except ValidationError as error:

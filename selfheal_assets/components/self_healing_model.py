@@ -23,6 +23,7 @@ from selfheal_assets.stages.observe import drift_report, performance_report, pre
 from selfheal_assets.stages.promote import champion_model, reference_data
 from selfheal_assets.stages.train import candidate_model, training_set, tuned_parameters
 
+
 @dataclass(frozen=True)
 class SelfHealingModel(dg.Component):
     """A tabular model that selfheal keeps healthy: its batches, checks, features, drift, training and promotion."""

@@ -79,9 +79,7 @@ def diagnose(spec: ModelSpec, evidence: Sequence[Evidence]) -> Diagnosis:
     return Diagnosis(cause=Cause.NONE, reason="drift and performance are clear")
 
 
-def _drift_without_harm(
-    spec: ModelSpec, drift: _Window, performance: _Window, batch_ids: tuple[str, ...]
-) -> Diagnosis:
+def _drift_without_harm(spec: ModelSpec, drift: _Window, performance: _Window, batch_ids: tuple[str, ...]) -> Diagnosis:
     if performance.status is Status.CLEAR:
         reason = f"drift {drift}; performance is clear: {performance.latest.reason if performance.latest else ''}"
         return Diagnosis(cause=Cause.BENIGN_DRIFT, reason=reason, batch_ids=batch_ids)
@@ -92,5 +90,7 @@ def _drift_without_harm(
             "while the performance is unknown"
         )
         return Diagnosis(cause=Cause.HARMFUL_DRIFT, reason=reason, batch_ids=batch_ids)
-    reason = f"drift {drift} with PSI {strength:.2f}; performance is unknown, and the drift is not strong and persistent"
+    reason = (
+        f"drift {drift} with PSI {strength:.2f}; performance is unknown, and the drift is not strong and persistent"
+    )
     return Diagnosis(cause=Cause.UNKNOWN, reason=reason, batch_ids=batch_ids)

@@ -193,7 +193,9 @@ class ModelSpec:
             )
         unknown = sorted(set(self.gate.slices) - set(self.features.categorical))
         if unknown:
-            raise SpecError(f"gate.slices must be among features.categorical; received {unknown}. Declare or drop them.")
+            raise SpecError(
+                f"gate.slices must be among features.categorical; received {unknown}. Declare or drop them."
+            )
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with any field: the code version of the model's assets."""

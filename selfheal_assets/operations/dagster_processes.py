@@ -74,7 +74,12 @@ def _children(home: Path, port: int) -> Iterator[list[subprocess.Popen[bytes]]]:
                 # A session of its own: the whole group can be ended, and Ctrl-C reaches us first.
                 children.append(
                     subprocess.Popen(
-                        command, cwd=PROJECT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                        command,
+                        cwd=PROJECT,
+                        env=environment,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
                     )
                 )
         yield children

@@ -9,6 +9,7 @@ from selfheal_assets.core.errors import SelfhealError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.operations import story
 from selfheal_assets.operations.demo_result import NEW_WORLD, Result
+from selfheal_assets.operations.models import model_named
 from selfheal_assets.operations.teller import Teller
 from selfheal_assets.simulator.landing import Dropped, simulate
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
@@ -99,17 +100,30 @@ class Demonstration:
         mine = [b for b in batches if b.file_name in names]
         if phase is not PHASES[0] and any(b.rows_clean and not b.performance for b in mine):
             return False
-        told_bad = {b for i in story.incident_list(self.services, self.spec) for b in i.batch_ids if i.cause is Cause.BAD_DATA}
+        told_bad = {
+            b for i in story.incident_list(self.services, self.spec) for b in i.batch_ids if i.cause is Cause.BAD_DATA
+        }
         return all(b.batch_id in told_bad for b in mine if b.rows_quarantined)
 
-    def result(self, url: str) -> Result:
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.begun
+
+    def result(self) -> Result:
         batches = story.batches(self.services, self.spec)
         return Result(
-            wall_s=round(time.monotonic() - self.begun, 1),
-            url=url,
+            wall_s=round(self.elapsed_s, 1),
+            metric=self.spec.performance.metric,
             batches=batches,
             faults=self.faults,
             incidents=story.incident_list(self.services, self.spec),
             champions=story.champions(self.services, self.spec),
             rows_dropped=sum(dropped.rows for dropped in self.dropped),
         )
+
+
+def start_demonstration(services: Services, *, rows: int, seed: int, phase_seconds: float) -> Demonstration:
+    """The payments model's demonstration, its clock started."""
+    return Demonstration(
+        services=services, spec=model_named(services, MODEL), rows=rows, seed=seed, phase_seconds=phase_seconds
+    )

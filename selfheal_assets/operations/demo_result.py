@@ -18,7 +18,7 @@ class Result:
     """What the demonstration shows, and whether selfheal passed it."""
 
     wall_s: float
-    url: str
+    metric: str
     batches: Sequence[story.BatchStory]
     faults: dict[str, str]
     incidents: Sequence[Incident]

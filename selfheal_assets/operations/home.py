@@ -8,12 +8,13 @@ from pathlib import Path
 from filelock import FileLock
 
 from selfheal_assets.core.errors import HomeError
+from selfheal_assets.operations.models import declared_models
 from selfheal_assets.project import PROJECT, roots_from_environment
 from selfheal_assets.wiring import Services
 
 INSTANCE = PROJECT / "deployment" / "dagster" / "local.yaml"
-MADE_BY = "1"
-"""Of the layout of the home; raised when an older one cannot be used any more."""
+LAYOUT = "1"
+"""Of the home's folders and databases; raised when an older one cannot be used any more."""
 
 
 def use_home(home: Path) -> None:
@@ -33,15 +34,18 @@ def initialise(home: Path, progress: Callable[[str], None] = lambda _: None) -> 
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / ".initialising.lock"):
         stamp = home / "layout"
-        made_by = stamp.read_text(encoding="utf-8").strip() if stamp.exists() else None
-        if made_by not in (None, MADE_BY):
+        made = stamp.read_text(encoding="utf-8").split() if stamp.exists() else []
+        if made and made[0] != LAYOUT:
             raise HomeError(
-                f"The home's layout must be {MADE_BY}; received {made_by!r} in {stamp}. Use another SELFHEAL_HOME, or the "
+                f"The home's layout must be {LAYOUT}; received {made[0]!r} in {stamp}. Use another SELFHEAL_HOME, or the "
                 "version of selfheal that made it."
             )
-        _dagster(home, progress)
-        services.initialise(progress)
-        stamp.write_text(MADE_BY, encoding="utf-8")
+        models = [spec.name for spec in declared_models(services)]
+        if made[1:] != models:
+            _dagster(home, progress)
+            services.initialise(models, progress)
+            stamp.write_text(" ".join([LAYOUT, *models]), encoding="utf-8")
+        services.features.apply()
     return services
 
 

@@ -59,7 +59,9 @@ class InProcessLoop:
                 after_run(run_id)
             if not launched:
                 return
-        raise RuntimeError(f"The sensors must come to rest within {MAX_ROUNDS} rounds; the last said {self.ticks[-3:]}.")
+        raise RuntimeError(
+            f"The sensors must come to rest within {MAX_ROUNDS} rounds; the last said {self.ticks[-3:]}."
+        )
 
     def _change_partitions(self, request: dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest) -> None:
         name, keys = request.partitions_def_name, list(request.partition_keys)
@@ -83,7 +85,9 @@ class InProcessLoop:
         )
         return result.run_id
 
-    def run(self, job_name: str, *, partition_key: str | None = None, run_config: dict[str, object] | None = None) -> bool:
+    def run(
+        self, job_name: str, *, partition_key: str | None = None, run_config: dict[str, object] | None = None
+    ) -> bool:
         """Execute one of the model's jobs by hand; True when it succeeded."""
         result = self._repository.get_job(f"{self.spec.name}_{job_name}").execute_in_process(
             instance=self.instance, partition_key=partition_key, run_config=run_config, raise_on_error=False

@@ -40,7 +40,9 @@ def mistakes(services: Services) -> dict[str, list[str]]:
             problems.extend(str(error).splitlines())
             continue
         if spec.name in names:
-            problems.append(f"{path}:1: a model's name must be unique; received {spec.name!r}, also in {names[spec.name]}")
+            problems.append(
+                f"{path}:1: a model's name must be unique; received {spec.name!r}, also in {names[spec.name]}"
+            )
         names.setdefault(spec.name, path)
         try:
             services.declared_checks(spec)

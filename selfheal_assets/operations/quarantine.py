@@ -30,9 +30,7 @@ class Quarantined:
 
 def quarantined(services: Services, spec: ModelSpec) -> list[Record]:
     """The last settlement of each batch that is in quarantine in whole or part, newest first."""
-    return services.ledger.recent_subjects(
-        spec.name, RecordKind.BATCH_SETTLED, statuses=IN_QUARANTINE, limit=LISTED
-    )
+    return services.ledger.recent_subjects(spec.name, RecordKind.BATCH_SETTLED, statuses=IN_QUARANTINE, limit=LISTED)
 
 
 def look_at(services: Services, spec: ModelSpec, batch_id: str) -> Quarantined:
@@ -94,5 +92,13 @@ def discard(services: Services, spec: ModelSpec, batch_id: str, *, reason: str) 
     clean = services.batches.has(spec.name, "clean", batch_id)
     counts = {k: v for k, v in found.settled.payload.items() if k not in ("reasons", "landed_at")}
     status = BatchStatus.CLEAN if clean else BatchStatus.DISCARDED
-    settle(services, spec, batch_id, status, reasons=[f"discarded: {reason}"], event_time=found.settled.event_time, **counts)
+    settle(
+        services,
+        spec,
+        batch_id,
+        status,
+        reasons=[f"discarded: {reason}"],
+        event_time=found.settled.event_time,
+        **counts,
+    )
     services.batches.retire_quarantine(spec.name, batch_id)

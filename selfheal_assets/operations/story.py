@@ -96,9 +96,7 @@ def _batch(
 
 def champions(services: Services, spec: ModelSpec) -> list[Champion]:
     """Every promotion, oldest first."""
-    promoted = services.ledger.newest(
-        spec.name, RecordKind.OUTCOME, status=OutcomeStatus.PROMOTED, limit=EVERYTHING
-    )
+    promoted = services.ledger.newest(spec.name, RecordKind.OUTCOME, status=OutcomeStatus.PROMOTED, limit=EVERYTHING)
     decisions = services.ledger.current(spec.name, RecordKind.DECISION, [r.subject for r in promoted])
     found = []
     for outcome in reversed(promoted):

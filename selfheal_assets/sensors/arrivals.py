@@ -49,7 +49,9 @@ def arrivals_sensor(spec: ModelSpec, ingest: AssetJob) -> dg.SensorDefinition:
     def arrivals(context: dg.SensorEvaluationContext, selfheal: dg.ResourceParam[Services]) -> dg.SensorResult:
         found = _register(selfheal, spec)
         plan = _plan(context.instance, selfheal, spec, ingest.name)
-        seen = f"{len(found.registered)} new files, {len(found.duplicates)} already known, {found.waiting} left for later"
+        seen = (
+            f"{len(found.registered)} new files, {len(found.duplicates)} already known, {found.waiting} left for later"
+        )
         context.log.info(f"{seen}; {plan.why}")
         if not plan.batch_ids:
             return dg.SensorResult(skip_reason=f"{seen}; {plan.why}")
@@ -76,11 +78,11 @@ def _register(selfheal: Services, spec: ModelSpec) -> _Arrivals:
             duplicates.append(batch_id)
         else:
             unknown.append((file, batch_id))
-    records = sorted((_registration(selfheal, spec, *pair) for pair in unknown), key=lambda r: (r.event_time, r.subject))
-    selfheal.ledger.append(*records)
-    return _Arrivals(
-        registered=[r.subject for r in records], duplicates=duplicates, waiting=len(landed) - len(chosen)
+    records = sorted(
+        (_registration(selfheal, spec, *pair) for pair in unknown), key=lambda r: (r.event_time, r.subject)
     )
+    selfheal.ledger.append(*records)
+    return _Arrivals(registered=[r.subject for r in records], duplicates=duplicates, waiting=len(landed) - len(chosen))
 
 
 def _within_budget(landed: Sequence[LandedFile]) -> list[LandedFile]:
@@ -139,7 +141,9 @@ def _plan(instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, job
     tries = runs_with_tag(instance, BACKLOG_TAG, name)
     if tries >= MAX_ATTEMPTS:
         return _one_by_one(instance, selfheal, spec, ids)
-    return _Plan(why=f"requested the ingest of {len(ids)} batches, try {tries + 1}", batch_ids=ids, name=name, tries=tries)
+    return _Plan(
+        why=f"requested the ingest of {len(ids)} batches, try {tries + 1}", batch_ids=ids, name=name, tries=tries
+    )
 
 
 def _neighbours(present: Sequence[str], backlog: Sequence[str]) -> list[str]:
@@ -164,9 +168,7 @@ def _give_up(selfheal: Services, spec: ModelSpec, batch_id: str) -> None:
     reason = f"its ingest run crashed {MAX_ATTEMPTS} times; see the runs tagged {BACKLOG_TAG}={batch_id}"
     registered = selfheal.ledger.newest(spec.name, RecordKind.BATCH_REGISTERED, subject=batch_id)[0]
     rows = selfheal.batches.quarantine_whole(spec.name, batch_id, registered.payload["file_name"], reason)
-    settle(
-        selfheal, spec, batch_id, BatchStatus.QUARANTINED, reasons=[reason], rows_landed=rows, rows_quarantined=rows
-    )
+    settle(selfheal, spec, batch_id, BatchStatus.QUARANTINED, reasons=[reason], rows_landed=rows, rows_quarantined=rows)
 
 
 def _request(spec: ModelSpec, plan: _Plan) -> dg.RunRequest:

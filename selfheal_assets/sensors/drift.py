@@ -87,7 +87,10 @@ def _decide(selfheal: Services, spec: ModelSpec) -> tuple[Decision, Record | Non
         return decision, None
     times = [e.event_time for e in evidence.get(version or "", ())]
     record = decision.to_record(
-        max(times, default=now), now, training_batches=learnable, champion_metric=_champion_metric(selfheal, spec, version)
+        max(times, default=now),
+        now,
+        training_batches=learnable,
+        champion_metric=_champion_metric(selfheal, spec, version),
     )
     return decision, record if selfheal.ledger.append(record) else None
 

@@ -31,7 +31,11 @@ def quality_sensor(spec: ModelSpec) -> dg.SensorDefinition:
         for record in bad:
             _decide(selfheal, spec, record)
         names = ", ".join(record.subject for record in bad[:5])
-        what = f"; {len(bad)} quarantined in whole or part: {names}. No retraining: bad data is not learned from" if bad else ""
+        what = (
+            f"; {len(bad)} quarantined in whole or part: {names}. No retraining: bad data is not learned from"
+            if bad
+            else ""
+        )
         reason = f"{len(settled)} batches settled since the last look{what}"
         context.log.info(reason)
         return dg.SensorResult(skip_reason=reason, cursor=str(settled[-1].sequence if settled else seen))

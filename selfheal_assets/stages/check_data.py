@@ -178,7 +178,9 @@ def _show(
     }
     if len(clean):
         context.add_asset_metadata(
-            {**metadata, "dagster/row_count": len(clean), "head": table(clean.head(5))}, key(spec, "clean_batch"), batch_id
+            {**metadata, "dagster/row_count": len(clean), "head": table(clean.head(5))},
+            key(spec, "clean_batch"),
+            batch_id,
         )
     if len(bad):
         kept = {**metadata, "dagster/row_count": len(bad), "sample": table(bad.head(10))}
@@ -188,7 +190,9 @@ def _show(
 def _show_unreadable(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str) -> None:
     if (selfheal.batches.quarantine(spec.name, batch_id) / "reason.json").exists():
         _, reason = selfheal.batches.read_quarantine(spec.name, batch_id)
-        _show_quarantined(context, selfheal, spec, batch_id, {"verdict": "QUARANTINED", "reasons": reason["reasons"][0]})
+        _show_quarantined(
+            context, selfheal, spec, batch_id, {"verdict": "QUARANTINED", "reasons": reason["reasons"][0]}
+        )
 
 
 def _show_quarantined(

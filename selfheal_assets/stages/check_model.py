@@ -36,7 +36,6 @@ from selfheal_assets.stages.training_frame import BATCH, HOLDOUT, TRAIN, labelle
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
 GATES = {
     "metric_floor": "The holdout metric reaches the declared floor.",
@@ -121,7 +120,13 @@ class _Judgement:
         return [
             metric_floor(name, label, score, floor=gate.metric_floor, min_rows=rows),
             not_worse_than_champion(
-                name, label, score, against, margin=gate.margin, confidence=gate.confidence, seed=self._spec.training.seed
+                name,
+                label,
+                score,
+                against,
+                margin=gate.margin,
+                confidence=gate.confidence,
+                seed=self._spec.training.seed,
             ),
             no_slice_collapses(
                 name, label, score, against, slices, max_drop=gate.max_slice_drop, min_rows=gate.min_slice_rows

@@ -35,7 +35,9 @@ def drift_evidence(
     score = compare_scores(spec, detector, held_out, scores[SCORE].to_numpy())
     status, reason = _combined(features, score)
     value = max((a.value for a in (features, score) if a.value is not None), default=None)
-    return _evidence(spec, batch_id, scores, status, value, reason), _pictures(features, score, reference, batch, scores)
+    return _evidence(spec, batch_id, scores, status, value, reason), _pictures(
+        features, score, reference, batch, scores
+    )
 
 
 def _combined(features: DriftAssessment, score: DriftAssessment) -> tuple[Status, str]:

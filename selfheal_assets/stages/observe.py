@@ -94,9 +94,7 @@ def _report(
             if not selfheal.batches.has(spec.name, "scores", batch_id):
                 context.log.info(f"{batch_id} has no scores: nothing to measure")
                 continue
-            evidence, metadata = measure(
-                selfheal, spec, batch_id, selfheal.batches.read(spec.name, "scores", batch_id)
-            )
+            evidence, metadata = measure(selfheal, spec, batch_id, selfheal.batches.read(spec.name, "scores", batch_id))
             tries = attempt(selfheal, spec, batch_id)
             selfheal.ledger.append(evidence.to_record(selfheal.clock.now(), tries))
             context.log.info(f"{batch_id}: {evidence.signal} {evidence.status}: {evidence.reason}")

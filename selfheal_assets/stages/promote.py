@@ -26,9 +26,7 @@ def champion_model(spec: ModelSpec) -> dg.AssetsDefinition:
         deps=[key(spec, "validation_report")],
         description="The alias moves: champion to previous, challenger to champion; only after every gate passed.",
     )
-    def champion_model(
-        context: dg.AssetExecutionContext, selfheal: dg.ResourceParam[Services]
-    ) -> dg.MaterializeResult:
+    def champion_model(context: dg.AssetExecutionContext, selfheal: dg.ResourceParam[Services]) -> dg.MaterializeResult:
         decision = heal_decision(context, selfheal, spec)
         report = _passed(selfheal, spec, decision)
         before = _promote(selfheal, spec, report)
@@ -86,9 +84,7 @@ def reference_data(spec: ModelSpec) -> dg.AssetsDefinition:
         deps=[key(spec, "champion_model"), key(spec, "training_set")],
         description="The rows and profile that drift is measured against: the champion's own, the most recent first.",
     )
-    def reference_data(
-        context: dg.AssetExecutionContext, selfheal: dg.ResourceParam[Services]
-    ) -> dg.MaterializeResult:
+    def reference_data(context: dg.AssetExecutionContext, selfheal: dg.ResourceParam[Services]) -> dg.MaterializeResult:
         decision = heal_decision(context, selfheal, spec)
         report = _passed(selfheal, spec, decision)
         rows, profile = _reference(selfheal, spec, decision, report)
@@ -114,7 +110,9 @@ def reference_data(spec: ModelSpec) -> dg.AssetsDefinition:
     return reference_data
 
 
-def _reference(selfheal: Services, spec: ModelSpec, decision: Record, report: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _reference(
+    selfheal: Services, spec: ModelSpec, decision: Record, report: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     """At most `drift.reference_rows` of the champion's window, newest first; scores on its holdout only.
 
     Scores of rows that it was trained on are closer to their labels than any new row's will be: as a reference they

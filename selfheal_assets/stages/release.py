@@ -66,7 +66,9 @@ def _check_names(services: Services, spec: ModelSpec, release: Release) -> None:
     known = {check.name for check in services.declared_checks(spec)}
     unknown = sorted(set(release.waive) - known)
     if unknown:
-        raise BatchError(f"Only declared checks can be waived; received {unknown}. The model's checks are {sorted(known)}.")
+        raise BatchError(
+            f"Only declared checks can be waived; received {unknown}. The model's checks are {sorted(known)}."
+        )
 
 
 def _keep_repaired(services: Services, spec: ModelSpec, batch_id: str, file: Path) -> None:

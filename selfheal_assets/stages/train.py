@@ -54,7 +54,9 @@ def training_set(spec: ModelSpec) -> dg.AssetsDefinition:
                 "holdout_rows": int(parts.get(HOLDOUT, 0)),
                 "label_share": number(float(frame[spec.data.label].mean())),
                 "batches": table(counts.reset_index()),
-                "split_by_batch": dg.MetadataValue.md(as_markdown(training_window_plot(counts), "train and holdout rows by batch")),
+                "split_by_batch": dg.MetadataValue.md(
+                    as_markdown(training_window_plot(counts), "train and holdout rows by batch")
+                ),
                 "data_hash": data_hash(frame),
                 "path": dg.MetadataValue.path(path),
             }
@@ -86,8 +88,12 @@ def tuned_parameters(spec: ModelSpec) -> dg.AssetsDefinition:
                 "score": number(tuned.score),
                 "window": tuned.window,
                 "parameters": dg.MetadataValue.json(dict(tuned.parameters)),
-                "trials": table([{k: str(v) if isinstance(v, dict) else v for k, v in t.items()} for t in tuned.trials]),
-                "progress": dg.MetadataValue.md(as_markdown(tuning_plot(tuned.trials, spec.performance.metric), "score by trial")),
+                "trials": table(
+                    [{k: str(v) if isinstance(v, dict) else v for k, v in t.items()} for t in tuned.trials]
+                ),
+                "progress": dg.MetadataValue.md(
+                    as_markdown(tuning_plot(tuned.trials, spec.performance.metric), "score by trial")
+                ),
             }
         )
 

@@ -33,7 +33,7 @@ ELECTRICITY = ModelSpec(
     data=DataSpec(event_id="event_id", event_timestamp="event_timestamp", label="price_up", entities=("region",)),
     features=FeaturesSpec(service="electricity_v1", request=("period", "nswprice", "nswdemand")),
 )
-HISTORY = ["payments_24h", "amount_mean_30d", "amount_max_30d", "distinct_merchants_7d", "seconds_since_previous"]
+HISTORY = ["payments_1h", "amount_mean_30d", "amount_max_6h", "distinct_merchants_6h", "seconds_since_previous"]
 
 
 class World:
@@ -84,11 +84,13 @@ def brute_force(known: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
             continue
         last = mine.event_timestamp.max()
         month = mine[mine.event_timestamp >= last - pd.Timedelta(days=30)]
-        week = mine[mine.event_timestamp >= last - pd.Timedelta(days=7)]
-        day = mine[mine.event_timestamp >= last - pd.Timedelta(days=1)]
+        quarter_day = mine[mine.event_timestamp >= last - pd.Timedelta(hours=6)]
+        hour = mine[mine.event_timestamp >= last - pd.Timedelta(hours=1)]
         before = month.event_timestamp[month.event_timestamp < last].max()
         gap = (last - before).total_seconds() if pd.notna(before) else np.nan
-        answers.append([len(day), month.amount.mean(), month.amount.max(), week.merchant_id.nunique(), gap])
+        answers.append(
+            [len(hour), month.amount.mean(), quarter_day.amount.max(), quarter_day.merchant_id.nunique(), gap]
+        )
     frame = pd.DataFrame(answers, columns=HISTORY, index=asked.index, dtype="float64")
     return frame.assign(amount_ratio=asked.amount / frame.amount_mean_30d, log_amount=np.log1p(asked.amount))
 
@@ -130,7 +132,7 @@ class TestHistorical:
         found = world.features.historical(PAYMENTS, rows)
         expected = brute_force(known_payments(world), rows)
         pd.testing.assert_frame_equal(found[expected.columns.tolist()], expected)
-        assert found.payments_24h.notna().mean() > 0.8
+        assert found.payments_1h.notna().mean() > 0.8
         assert list(found) == world.features.names(PAYMENTS)
 
     def test_keeps_order_index_and_types(self, world: World) -> None:
@@ -192,7 +194,7 @@ class TestOnline:
         now = known_payments(world).event_timestamp.max() + pd.Timedelta(seconds=1)
         rows = payments(9, now, rows=40, days=1e-5, accounts=10).sample(frac=1.0, random_state=2)
         pd.testing.assert_frame_equal(world.features.online(PAYMENTS, rows), world.features.historical(PAYMENTS, rows))
-        assert world.features.online(PAYMENTS, rows).payments_24h.isna().any()
+        assert world.features.online(PAYMENTS, rows).payments_1h.isna().any()
 
     def test_values_past_their_ttl_are_missing_as_in_the_join(self, world: World) -> None:
         rows = known_payments(world).tail(5)
@@ -203,12 +205,12 @@ class TestOnline:
 
     def test_needs_no_event_timestamp(self, world: World) -> None:
         rows = known_payments(world).tail(3)[["account_id", "amount", "channel"]]
-        assert world.features.online(PAYMENTS, rows).payments_24h.notna().all()
+        assert world.features.online(PAYMENTS, rows).payments_1h.notna().all()
 
     def test_a_missing_account_has_no_history(self, world: World) -> None:
         rows = known_payments(world).tail(2).assign(account_id=[None, "a1"])
         found = world.features.online(PAYMENTS, rows)
-        assert found.payments_24h.isna().tolist() == [True, False]
+        assert found.payments_1h.isna().tolist() == [True, False]
         assert found.log_amount.notna().all()
 
 
@@ -331,10 +333,10 @@ class TestProblems:
         spec = dataclasses.replace(
             PAYMENTS,
             data=dataclasses.replace(PAYMENTS.data, entities=("customer_id",)),
-            features=FeaturesSpec(service="payments_v1", request=("payments_24h",), categorical=("colour",)),
+            features=FeaturesSpec(service="payments_v1", request=("payments_1h",), categorical=("colour",)),
         )
         told = "\n".join(world.features.problems(spec))
-        for fragment in ("['amount'] are missing", "'payments_24h'] more than once", "['colour']", "['customer_id']"):
+        for fragment in ("['amount'] are missing", "'payments_1h'] more than once", "['colour']", "['customer_id']"):
             assert fragment in told
 
     def test_an_unknown_service_names_those_that_exist(self, world: World) -> None:
@@ -353,7 +355,7 @@ class TestProblems:
             ("SELECT account_id FROM", "valid DuckDB SQL"),
             ("SELECT 1; SELECT 2", "one SELECT"),
             ("", "one SELECT"),
-            ("WITH a AS (SELECT 1 AS b) SELECT b, 2 AS event_timestamp FROM a", "'payments_24h'"),
+            ("WITH a AS (SELECT 1 AS b) SELECT b, 2 AS event_timestamp FROM a", "'payments_1h'"),
             ("SELECT account_id FROM batch UNION ALL SELECT account_id FROM history", "'event_timestamp'"),
         ],
     )
@@ -362,7 +364,7 @@ class TestProblems:
 
         path = tmp_path / "payments.sql"
         path.write_text(sql)
-        (problem,) = transform_problems(path, ["account_id", "payments_24h"])
+        (problem,) = transform_problems(path, ["account_id", "payments_1h"])
         assert message in problem
 
     def test_files_that_do_not_import_or_clash_are_told(self, tmp_path: Path) -> None:
