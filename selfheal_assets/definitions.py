@@ -8,10 +8,8 @@ from selfheal_assets.wiring import Services, executor, resources
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    from selfheal_assets.components.self_healing_model import (
-        load_spec,
-        model_definitions,
-    )
+    from selfheal_assets.components.declaration import load_spec
+    from selfheal_assets.components.self_healing_model import model_definitions
 
     overlays = [load_spec(path) for root in overlays_from_environment() for path in declarations(root)]
     return dg.Definitions.merge(

@@ -45,8 +45,6 @@ _PLAIN: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]
     "column_set": ("ExpectTableColumnsToMatchSet", lambda given: {"column_set": list(given["columns"])}),
 }
 """Tests that are one expectation as it is, with its arguments from those of the test."""
-_FRAMES = {"column_set": "columns", "column_types": "types"}
-"""Tests that do not look at the batch's rows, and at which frame instead."""
 
 
 class GreatExpectationsChecks:
@@ -125,7 +123,8 @@ class _Batch:
         from great_expectations.expectations.row_conditions import Column
 
         self.frames["rows"][f"where__{check.name}"] = rows_where(self.rows, check.where)
-        return {**common, "row_condition": Column(f"where__{check.name}") == True}  # noqa: E712 - GX builds a condition
+        condition = Column(f"where__{check.name}") == True  # noqa: E712 - GX overloads the operator
+        return {**common, "row_condition": condition, "notes": f"where {check.where}"}
 
     def _unique(self, check: Check, **common: Any) -> "list[Expectation]":
         unique = [_gx().ExpectColumnValuesToBeUnique(column=check.column, **common)]
@@ -165,7 +164,7 @@ class _Batch:
 
         wanted = check.arguments["types"]
         observed = [(name, self.types.get(name, "absent")) for name in wanted]
-        self.frames["types"] = pd.DataFrame(observed, columns=["column", "type"], dtype=object)
+        self.frames[_frame(check)] = pd.DataFrame(observed, columns=["column", "type"], dtype=object)
         pairs = [(name, fit) for name, kind in wanted.items() for fit in (kind, "missing")]
         pairs += [(name, "integer") for name, kind in wanted.items() if kind == "float"]
         pair = {"column_A": "column", "column_B": "type", "value_pairs_set": pairs}
@@ -205,6 +204,11 @@ class _Batch:
         if values.empty:
             raise ChecksError(f"column '{check.column}' has no values in the reference")
         return values
+
+
+def _frame(check: Check) -> str:
+    """The name of the frame that a check's expectations look at."""
+    return {"column_set": "columns", "column_types": f"types of {check.name}"}.get(check.test, "rows")
 
 
 def _bounds(center: float, deviation: float, check: Check) -> tuple[float, float]:
@@ -257,7 +261,7 @@ def _validate(batch: _Batch) -> "dict[str, list[ExpectationValidationResult]]":
             expectation
             for check, expectations in batch.planned
             for expectation in expectations
-            if _FRAMES.get(check.test, "rows") == name
+            if _frame(check) == name
         ]
         if not wanted:
             continue
@@ -360,7 +364,8 @@ def _publish(folder: Path, batch: _Batch, results: "list[ExpectationValidationRe
         project.suites.add(ExpectationSuite(name=model, expectations=expectations))
         project.validation_results_store.store_validation_results(_report(model, run, results), key)
         _prune(folder / "site" / "validations", project.validation_results_store, key)
-        project.build_data_docs(resource_identifiers=[key, suite])
+        pages: list[Any] = [key, suite]
+        project.build_data_docs(resource_identifiers=pages)
     except Exception:
         _LOG.warning("the Data Docs of batch %s could not be written to %s", batch_name, folder, exc_info=True)
 
@@ -400,9 +405,10 @@ def _short(value: Any) -> Any:
 
 def _prune(pages: Path, store: "ValidationResultsStore", newest: "ValidationResultIdentifier") -> None:
     """Keep the newest reports; `newest` also where many batches carry one time."""
-    keys = sorted(store.list_keys(), key=lambda key: (key == newest, key.run_id.run_time), reverse=True)
+    keys: list[Any] = store.list_keys()
+    keys.sort(key=lambda key: (key == newest, key.run_id.run_time), reverse=True)
     for key in keys[KEPT_REPORTS:]:
-        store.remove_key(key)
+        store.remove_key(key)  # type: ignore[no-untyped-call]
         *folders, name = key.to_tuple()
         page = pages.joinpath(*folders) / f"{name}.html"
         page.unlink(missing_ok=True)

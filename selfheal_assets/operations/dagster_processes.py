@@ -1,5 +1,6 @@
 """Run a real Dagster instance over the home: webserver and daemon as child processes. Ends only what it started."""
 
+import json
 import os
 import signal
 import socket
@@ -10,7 +11,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 
 from filelock import FileLock, Timeout
 
@@ -19,6 +19,9 @@ from selfheal_assets.project import PROJECT
 
 WORKSPACE = PROJECT / "workspace.yaml"
 STOP_SECONDS = 15
+POLL_SECONDS = 0.3
+LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
+    __typename ... on PythonError { message } } } } } }"""
 
 
 @contextmanager
@@ -110,12 +113,29 @@ def _wait_for(url: str, children: "list[subprocess.Popen[bytes]]", home: Path, s
                 raise HomeError(
                     f"Dagster must stay up; received exit code {child.returncode} of {child.args}. See {home / 'logs'}."
                 )
-        try:
-            with urllib.request.urlopen(f"{url}/server_info", timeout=2):
-                return
-        except (URLError, OSError):
-            time.sleep(0.3)
+        if _loaded(url):
+            return
+        time.sleep(POLL_SECONDS)
     raise HomeError(f"Dagster must answer within {seconds:.0f} s; received no answer at {url}. See {home / 'logs'}.")
+
+
+def _loaded(url: str) -> bool:
+    """True once the code location is loaded. Raises HomeError when it cannot be."""
+    request = urllib.request.Request(
+        f"{url}/graphql",
+        data=json.dumps({"query": LOCATIONS}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            entries = json.load(answer)["data"]["workspaceOrError"]["locationEntries"]
+    except OSError:
+        return False
+    found = [entry["locationOrLoadError"] for entry in entries]
+    broken = [location["message"] for location in found if location and "message" in location]
+    if broken:
+        raise HomeError(f"The declared models must load in Dagster; received: {broken[0]} Run `selfheal validate`.")
+    return bool(found) and all(found)
 
 
 def _free_port() -> int:

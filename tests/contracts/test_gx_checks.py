@@ -1,0 +1,460 @@
+"""Every declared test on real Great Expectations: passing, failing, unknown; odd frames; Data Docs that stay small."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfheal_assets.adapters import gx_checks
+from selfheal_assets.adapters.dbt_checks import TESTS, load_checks
+from selfheal_assets.adapters.gx_checks import GreatExpectationsChecks
+from selfheal_assets.core.batch_gate import BatchVerdict, judge_batch
+from selfheal_assets.core.model_spec import DataSpec, FeaturesSpec, ModelSpec
+from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus, Scope
+from selfheal_assets.ports import CheckContext
+from selfheal_assets.simulator.faults import FAULTS
+from selfheal_assets.simulator.payments import PaymentsWorld, Regime
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+PASSED, FAILED, ERRORED = CheckStatus.PASSED, CheckStatus.FAILED, CheckStatus.ERRORED
+Known = dict[str, set[str]]
+
+
+def times(*hours: float) -> pd.Series:
+    return pd.Series([NOW + timedelta(hours=hour) for hour in hours]).astype("datetime64[us, UTC]")
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "id": ["a", "b", "c", "d", "e", "f"],
+            "time": times(-5, -4, -3, -2, -1, 0),
+            "device": ["ios", None, "web", "ios", "web", "fax"],
+            "amount": [10.0, np.nan, 30.0, np.inf, 50.0, -1.0],
+            "count": [1, 2, 3, 4, 5, 6],
+            "origin": [None, "a", "z", "d", "f", "old"],
+            "twice": ["x", "x", "y", None, None, "z"],
+            "empty": [None] * 6,
+            "words": ["1", "2", "3", "4", "5", "6"],
+        }
+    )
+
+
+def check(test: str, column: str | None = None, name: str = "", **settings: Any) -> Check:
+    arguments = settings.pop("arguments", {})
+    return Check(
+        name=name or f"{test}_{column}",
+        test=test,
+        scope=TESTS[test].scope,
+        column=column,
+        arguments=arguments,
+        **settings,
+    )
+
+
+def context(reference: pd.DataFrame | None = None, known: Known | None = None, **settings: Any) -> CheckContext:
+    def earlier(column: str, values: pd.Series) -> pd.Series:
+        return values.isin((known or {}).get(column, set()))
+
+    given = {"model": "shop", "batch_id": "b-1", "now": NOW, "event_timestamp": "time", **settings}
+    return CheckContext(reference=reference, earlier=earlier, **given)
+
+
+@pytest.fixture(scope="module")
+def checks_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[CheckOutcome]]:
+    adapter = GreatExpectationsChecks(tmp_path_factory.mktemp("home"))
+
+    def evaluate(rows: pd.DataFrame, checks: list[Check], given: CheckContext | None = None) -> list[CheckOutcome]:
+        return adapter.evaluate(rows, checks, given or context())
+
+    return evaluate
+
+
+Evaluate = Callable[..., list[CheckOutcome]]
+
+ROW_CASES = [
+    ("not_null", "id", {}, {}, ()),
+    ("not_null", "device", {}, {}, (1,)),
+    ("not_null", "device", {}, {"where": "amount < 20"}, ()),
+    ("not_null", "device", {}, {"where": "time < timestamp '2026-01-01 22:00:00'"}, (1,)),
+    ("not_null", "empty", {}, {}, (0, 1, 2, 3, 4, 5)),
+    ("unique", "count", {}, {}, ()),
+    ("unique", "twice", {}, {}, (0, 1)),
+    ("unique", "twice", {}, {"where": "id <> 'a'"}, ()),
+    ("unique", "id", {"across_batches": True}, {}, (4,)),
+    ("accepted_values", "device", {"values": ["ios", "web", "fax"]}, {}, ()),
+    ("accepted_values", "device", {"values": ["ios", "web"]}, {}, (5,)),
+    ("accepted_values", "count", {"values": [1, 2, 3, 4, 5]}, {}, (5,)),
+    ("accepted_values", "empty", {"values": ["ios"]}, {}, ()),
+    ("accepted_range", "count", {"min_value": 1, "max_value": 6}, {}, ()),
+    ("accepted_range", "count", {"min_value": 1, "max_value": 6, "inclusive": False}, {}, (0, 5)),
+    ("accepted_range", "amount", {"min_value": 0}, {}, (5,)),
+    ("accepted_range", "amount", {"max_value": 40}, {}, (3, 4)),
+    ("accepted_range", "amount", {"max_value": 40}, {"where": "count <= 4"}, (3,)),
+    ("accepted_range", "time", {"min_value": NOW - timedelta(hours=3)}, {}, (0, 1)),
+    ("accepted_range", "time", {"max_value": NOW, "inclusive": False}, {}, (5,)),
+    ("finite", "count", {}, {}, ()),
+    ("finite", "amount", {}, {}, (3,)),
+    ("relationships", "origin", {"to": "ref('shop')", "field": "id"}, {}, (2, 3, 4)),
+    ("relationships", "empty", {"to": "ref('shop')", "field": "id"}, {}, ()),
+    ("relationships", "twice", {"to": "ref('shop')", "field": "id"}, {}, (0, 1, 2, 5)),
+]
+
+
+def test_row_tests_name_exactly_the_failing_rows(checks_of: Evaluate) -> None:
+    checks = [
+        check(test, column, name=f"case_{place}", arguments=arguments, **settings)
+        for place, (test, column, arguments, settings, _) in enumerate(ROW_CASES)
+    ]
+    outcomes = checks_of(frame(), checks, context(known={"id": {"e", "old"}}))
+    assert [outcome.check for outcome in outcomes] == checks
+    for case, outcome in zip(ROW_CASES, outcomes, strict=True):
+        failing = case[-1]
+        assert (outcome.status, outcome.failing_rows, case) == (FAILED if failing else PASSED, failing, case)
+        assert outcome.observed == len(failing)
+        assert [row["id"] for row in outcome.sample] == [frame()["id"][row] for row in failing]
+        assert all(set(row) == set(frame()) for row in outcome.sample)
+
+
+TABLE_CASES = [
+    ("max_missing", "amount", {"share": 0.2}, {}, PASSED),
+    ("max_missing", "device", {"share": 0.1}, {}, FAILED),
+    ("max_missing", "device", {"share": 0.1}, {"where": "id <> 'b'"}, PASSED),
+    ("max_missing", "empty", {"share": 1.0}, {}, PASSED),
+    ("row_count", None, {"min_value": 6, "max_value": 6}, {}, PASSED),
+    ("row_count", None, {"min_value": 7}, {}, FAILED),
+    ("row_count", None, {"max_value": 5}, {}, FAILED),
+    ("row_count", None, {"max_value": 5}, {"where": "count > 1"}, PASSED),
+    ("column_set", None, {"columns": tuple(frame())}, {}, PASSED),
+    ("column_set", None, {"columns": (*frame(), "more")}, {}, FAILED),
+    ("column_set", None, {"columns": tuple(frame())[1:]}, {}, FAILED),
+    ("column_types", None, {"types": {"id": "string", "time": "timestamp", "amount": "float"}}, {}, PASSED),
+    ("column_types", None, {"types": {"amount": "integer"}}, {}, FAILED),
+    ("column_types", None, {"types": {"count": "float", "empty": "boolean"}}, {}, PASSED),
+    ("freshness", None, {"max_age_hours": 1, "max_future_hours": 0}, {}, PASSED),
+    ("freshness", None, {"max_age_hours": 1}, {"where": "count < 5"}, FAILED),
+    ("mean_between_reference", "count", {"max_shift_sd": 1}, {}, PASSED),
+    ("mean_between_reference", "count", {"max_shift_sd": 0.1}, {"where": "count > 3"}, PASSED),
+    ("mean_between_reference", "amount", {"max_shift_sd": 1}, {}, FAILED),
+    ("quantile_between_reference", "count", {"quantile": 0.5, "max_shift_sd": 1}, {}, PASSED),
+    ("quantile_between_reference", "amount", {"quantile": 0.5, "max_shift_sd": 1}, {}, FAILED),
+    ("mean_between_reference", "empty", {"max_shift_sd": 1}, {}, ERRORED),
+]
+
+
+def test_table_tests(checks_of: Evaluate) -> None:
+    checks = [
+        check(test, column, name=f"case_{place}", arguments=arguments, **settings)
+        for place, (test, column, arguments, settings, _) in enumerate(TABLE_CASES)
+    ]
+    reference = frame().assign(amount=[1.0, 2.0, 3.0, 4.0, np.nan, np.inf], empty=1.0)
+    outcomes = checks_of(frame(), checks, context(reference=reference))
+    assert [(case, outcome.status) for case, outcome in zip(TABLE_CASES, outcomes, strict=True)] == [
+        (case, case[-1]) for case in TABLE_CASES
+    ]
+    assert all(outcome.failing_rows == () for outcome in outcomes)
+    assert all(outcome.reason for outcome in outcomes if outcome.status is not PASSED)
+    assert outcomes[4].observed == 6.0
+    assert outcomes[5].reason == "6.0, expected at least 7"
+    assert outcomes[9].observed == "missing columns ['more'], columns not declared []"
+    assert outcomes[14].observed == NOW.isoformat()
+    assert outcomes[-1].reason == "there are no values to compare"
+
+
+def test_column_types_tell_what_is_wrong_and_never_crash(checks_of: Evaluate) -> None:
+    wanted = {
+        "words": "integer",
+        "amount": "integer",
+        "count": "boolean",
+        "time": "string",
+        "gone": "float",
+        "id": "string",
+    }
+    (outcome,) = checks_of(frame(), [check("column_types", arguments={"types": wanted})])
+    assert outcome.status is FAILED
+    assert outcome.observed == "words is string, amount is float, count is integer, time is timestamp, gone is absent"
+
+
+def test_freshness_of_a_batch_that_lies_ahead(checks_of: Evaluate) -> None:
+    (outcome,) = checks_of(
+        frame(), [check("freshness", arguments={"max_future_hours": 1})], context(now=NOW - timedelta(hours=2))
+    )
+    assert outcome.status is FAILED
+
+
+def test_without_a_reference_its_tests_pass_and_say_so(checks_of: Evaluate) -> None:
+    checks = [
+        check("mean_between_reference", "amount", arguments={"max_shift_sd": 1}),
+        check("quantile_between_reference", "amount", arguments={"quantile": 0.5, "max_shift_sd": 1}),
+    ]
+    outcomes = checks_of(frame(), checks)
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [(PASSED, "no reference yet")] * 2
+
+
+def test_what_cannot_be_evaluated_is_errored_and_spoils_no_other_check(checks_of: Evaluate) -> None:
+    def broken(_column: str, _values: pd.Series) -> pd.Series:
+        raise OSError("the history is gone")
+
+    reference = frame()[["id"]]
+    checks = [
+        check("not_null", "id"),
+        check("not_null", "gone"),
+        check("mean_between_reference", "gone", arguments={"max_shift_sd": 1}),
+        check("accepted_range", "words", arguments={"min_value": 1}),
+        check("finite", "words"),
+        check("not_null", "device", where="no_such_column > 1"),
+        check("unique", "id", arguments={"across_batches": True}),
+        check("mean_between_reference", "amount", arguments={"max_shift_sd": 1}),
+        check("relationships", "origin", arguments={"to": "ref('shop')", "field": "gone"}),
+        replace(check("not_null", "twice"), test="planned"),
+    ]
+    outcomes = checks_of(frame(), checks, replace(context(reference=reference), earlier=broken))
+    assert [outcome.status for outcome in outcomes] == [PASSED] + [ERRORED] * 9
+    reasons = [outcome.reason for outcome in outcomes[1:]]
+    for reason, words in zip(
+        reasons,
+        [
+            "column 'gone' is not in the batch",
+            "column 'gone' is not in the batch",
+            "Great Expectations could not evaluate it: Column values, min_value, and max_value must",
+            "Great Expectations could not evaluate it: Column values, min_value, and max_value must",
+            "no_such_column",
+            "OSError: the history is gone",
+            "column 'amount' is not in the reference",
+            "columns ['gone'] are not in the batch",
+            "_planned",
+        ],
+        strict=True,
+    ):
+        assert words in reason
+    assert judge_batch(outcomes, 6, 0.05).verdict is BatchVerdict.QUARANTINED
+
+
+def test_a_crash_of_the_library_is_errored(checks_of: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(_batch: object) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(gx_checks, "_validate", crash)
+    (outcome,) = checks_of(frame(), [check("not_null", "id")])
+    assert (outcome.status, outcome.reason) == (ERRORED, "Great Expectations could not run: RuntimeError: out of order")
+
+
+ALL_TESTS = [
+    check("not_null", "id"),
+    check("unique", "id", arguments={"across_batches": True}),
+    check("accepted_values", "device", arguments={"values": ["ios", "web", "fax"]}),
+    check("accepted_range", "amount", arguments={"min_value": 0, "max_value": 100}),
+    check("accepted_range", "time", arguments={"min_value": NOW - timedelta(days=1)}, where="count > 0"),
+    check("finite", "count"),
+    check("relationships", "origin", arguments={"to": "ref('shop')", "field": "id"}),
+    check("max_missing", "device", arguments={"share": 0.5}),
+    check("mean_between_reference", "count", arguments={"max_shift_sd": 3}),
+    check("quantile_between_reference", "count", arguments={"quantile": 0.5, "max_shift_sd": 3}),
+    check("row_count", arguments={"min_value": 1}),
+    check("column_set", arguments={"columns": tuple(frame())}),
+    check("column_types", arguments={"types": {"id": "string", "count": "integer"}}),
+    check("freshness", arguments={"max_age_hours": 24}),
+    Check(
+        name="assert_amounts",
+        test="singular",
+        scope=Scope.ROW,
+        arguments={"sql": 'select id from "shop" where amount < 0', "event_id": "id"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (frame().head(1), {}),
+        (
+            frame().head(0),
+            {
+                "row_count_None": FAILED,
+                "max_missing_device": FAILED,
+                "freshness_None": ERRORED,
+                "mean_between_reference_count": ERRORED,
+                "quantile_between_reference_count": ERRORED,
+            },
+        ),
+        (
+            pd.DataFrame(index=range(2)),
+            {each.name: ERRORED for each in ALL_TESTS}
+            | {"row_count_None": PASSED, "column_set_None": FAILED, "column_types_None": FAILED},
+        ),
+        (
+            frame().assign(**dict.fromkeys(frame(), None)),
+            {
+                "not_null_id": FAILED,
+                "max_missing_device": FAILED,
+                "freshness_None": ERRORED,
+                "mean_between_reference_count": ERRORED,
+                "quantile_between_reference_count": ERRORED,
+            },
+        ),
+    ],
+    ids=["one row", "no rows", "no columns", "all null"],
+)
+def test_odd_frames_give_defined_answers(
+    checks_of: Evaluate, rows: pd.DataFrame, expected: dict[str, CheckStatus]
+) -> None:
+    outcomes = checks_of(rows, ALL_TESTS, context(reference=frame()))
+    found = {outcome.check.name: outcome.status for outcome in outcomes if outcome.status is not PASSED}
+    assert found == {name: status for name, status in expected.items() if status is not PASSED}
+
+
+def test_a_repeated_column_name_is_never_clear(checks_of: Evaluate) -> None:
+    rows = pd.concat([frame(), frame()[["id"]]], axis=1)
+    outcomes = {outcome.check.name: outcome for outcome in checks_of(rows, ALL_TESTS, context(reference=frame()))}
+    assert outcomes["column_set_None"].status is not PASSED
+    assert outcomes["not_null_id"].status is not PASSED
+
+
+def test_positions_do_not_depend_on_the_index_and_the_batch_stays_as_it_was(checks_of: Evaluate) -> None:
+    rows = frame().set_index(pd.Index([9, 9, 3, 2, 1, 0], name="odd"))
+    before = rows.copy()
+    outcomes = checks_of(
+        rows, [check("not_null", "device"), check("unique", "twice"), check("finite", "amount", where="count > 2")]
+    )
+    assert [outcome.failing_rows for outcome in outcomes] == [(1,), (0, 1), (3,)]
+    pd.testing.assert_frame_equal(rows, before)
+
+
+def test_frames_of_pandas_own_types(checks_of: Evaluate) -> None:
+    rows = frame().astype({"id": "string", "device": "string", "origin": "string", "count": "Int64"})
+    checks = [
+        check("relationships", "origin", arguments={"to": "ref('shop')", "field": "id"}),
+        check("unique", "id", arguments={"across_batches": True}),
+        check("accepted_range", "count", arguments={"max_value": 5}),
+        check("accepted_values", "device", arguments={"values": ["ios", "web"]}, where="count <> 6"),
+        check("column_types", arguments={"types": {"id": "string", "count": "integer", "device": "string"}}),
+    ]
+    outcomes = checks_of(rows, checks, context(known={"id": {"e", "old"}}))
+    assert [outcome.failing_rows for outcome in outcomes] == [(2, 3, 4), (4,), (5,), (), ()]
+    assert outcomes[-1].status is PASSED
+
+
+def test_all_positions_but_ten_samples_of_many_failures(checks_of: Evaluate) -> None:
+    rows = pd.DataFrame({"id": [None] * 3000})
+    (outcome,) = checks_of(rows, [check("not_null", "id")])
+    assert outcome.failing_rows == tuple(range(3000))
+    assert len(outcome.sample) == 10
+
+
+def test_data_docs_are_written_linked_and_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gx_checks, "KEPT_REPORTS", 2)
+    adapter = GreatExpectationsChecks(tmp_path)
+    assert adapter.report_uri("shop") is None
+    rows = pd.DataFrame({"id": ["y" * 1000] * 5000})
+    checks = [check("unique", "id"), check("not_null", "id", description="Orders have a number.")]
+    for day, batch_id in enumerate(["b-1", "../b 2 ü", "b-3" * 90, "b-4"]):
+        adapter.evaluate(rows, checks, context(now=NOW + timedelta(days=day), batch_id=batch_id))
+    adapter.evaluate(rows, checks, context(now=NOW + timedelta(days=3), batch_id="b-4"))
+    uri = adapter.report_uri("shop")
+    assert uri is not None
+    site = Path(urlparse(uri).path).parent
+    assert site.is_relative_to(tmp_path / "data_docs" / "shop")
+    pages = sorted(page.stem for page in (site / "validations").rglob("*.html"))
+    stored = sorted((tmp_path / "data_docs" / "shop" / "results").rglob("*.json"))
+    assert pages == [path.stem for path in stored]
+    assert len(pages) == 2
+    assert "b-4" in pages
+    assert all(path.stat().st_size < 100_000 for path in stored)
+    assert json.loads(stored[0].read_text())["statistics"]["unsuccessful_expectations"] == 1
+    page = next((site / "validations").rglob("b-4.html")).read_text()
+    assert "Orders have a number." in page
+    assert "b-4.html" in (site / "index.html").read_text()
+    written = capfd.readouterr()
+    assert (written.out, written.err) == ("", "")
+
+
+def test_data_docs_that_cannot_be_written_cost_no_outcome(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "data_docs").write_text("in the way")
+    adapter = GreatExpectationsChecks(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        (outcome,) = adapter.evaluate(frame(), [check("not_null", "id")], context())
+    assert outcome.status is PASSED
+    assert "could not be written" in caplog.text
+    assert adapter.report_uri("shop") is None
+
+
+PAYMENTS = ModelSpec(
+    name="payments",
+    description="d",
+    owners=("team:tests",),
+    data=DataSpec(event_id="payment_id", event_timestamp="event_timestamp", label="is_fraud", entities=("account_id",)),
+    features=FeaturesSpec(service="s", request=("amount",)),
+)
+TRUTH = {
+    "healthy": BatchVerdict.CLEAN,
+    "bad_rows": BatchVerdict.PARTIAL,
+    "null_burst": BatchVerdict.QUARANTINED,
+    "unit_change": BatchVerdict.QUARANTINED,
+    "renamed_column": BatchVerdict.QUARANTINED,
+    "extra_column": BatchVerdict.QUARANTINED,
+    "missing_column": BatchVerdict.QUARANTINED,
+    "new_category": BatchVerdict.QUARANTINED,
+    "stale_data": BatchVerdict.QUARANTINED,
+    "small_batch": BatchVerdict.QUARANTINED,
+    "benign_shift": BatchVerdict.CLEAN,
+    "harmful_shift": BatchVerdict.CLEAN,
+    "concept_change": BatchVerdict.CLEAN,
+    "label_flip": BatchVerdict.CLEAN,
+    "one_class": BatchVerdict.CLEAN,
+}
+
+
+@pytest.fixture(scope="module")
+def payments_verdict(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., BatchVerdict]:
+    adapter = GreatExpectationsChecks(tmp_path_factory.mktemp("payments"))
+    checks = load_checks([Path(__file__).resolve().parents[2] / "dbt_like_checks"], PAYMENTS)
+
+    def verdict(rows: pd.DataFrame, reference: pd.DataFrame | None, known: Known | None = None) -> BatchVerdict:
+        given = context(reference, known, model="payments", event_timestamp="event_timestamp")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gx_checks, "_publish", lambda *_: None)
+            return judge_batch(adapter.evaluate(rows, checks, given), len(rows), 0.05).verdict
+
+    return verdict
+
+
+def payments(index: int, regime: Regime = Regime.HEALTHY) -> pd.DataFrame:
+    rows = PaymentsWorld().batch(index, 1000, regime)
+    return rows.assign(event_timestamp=pd.to_datetime(rows["event_timestamp"], utc=True).astype("datetime64[us, UTC]"))
+
+
+def damaged(name: str) -> pd.DataFrame:
+    fault = FAULTS[name]
+    rows = payments(3, fault.regime)
+    return rows if fault.apply is None else fault.apply(rows, np.random.default_rng(5))
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_payments_faults_are_told_from_harmless_change(
+    payments_verdict: Callable[..., BatchVerdict], name: str
+) -> None:
+    assert payments_verdict(damaged(name), payments(0)) is TRUTH[name]
+
+
+@pytest.mark.parametrize("name", ["healthy", "unit_change"])
+def test_payments_faults_before_the_first_champion(payments_verdict: Callable[..., BatchVerdict], name: str) -> None:
+    assert payments_verdict(damaged(name), None) is TRUTH[name]
+
+
+def test_a_batch_that_came_before_and_a_shift_of_the_mean(payments_verdict: Callable[..., BatchVerdict]) -> None:
+    rows = payments(3)
+    assert payments_verdict(rows, None, {"payment_id": set(rows["payment_id"])}) is BatchVerdict.QUARANTINED
+    dearer = rows.assign(amount=(rows["amount"] * 2.5).clip(upper=5000))
+    assert payments_verdict(dearer, payments(0)) is BatchVerdict.CLEAN
+    ahead = rows.assign(event_timestamp=rows["event_timestamp"] + timedelta(days=365 * 80))
+    assert payments_verdict(ahead, None) is BatchVerdict.QUARANTINED
