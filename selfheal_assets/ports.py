@@ -48,7 +48,10 @@ class Ledger(Protocol):
         ...
 
     def open_batches(self, model: str, limit: int) -> list[Record]:
-        """Registrations of batches that have not been settled, oldest event time first."""
+        """The last registration of each batch that was not closed since it was registered, or released, last.
+
+        Oldest event time first.
+        """
         ...
 
 

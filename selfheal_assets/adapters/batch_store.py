@@ -182,6 +182,8 @@ class FileBatchStore:
         elif source.exists() and self.batch_id(source) == batch_id:
             move(source, self._original(model, batch_id, name))
         self.write_quarantine(model, batch_id, rows, {"file_name": name, "reasons": [reason]})
+        for derived in ("clean", "features", "scores"):
+            self.remove(model, derived, batch_id)
         return 0 if rows is None else len(rows)
 
     def read_quarantine(self, model: str, batch_id: str) -> "tuple[pd.DataFrame | None, dict[str, Any]]":

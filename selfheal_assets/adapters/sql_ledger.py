@@ -12,6 +12,9 @@ from selfheal_assets.core.record import Record, RecordKind
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row, Select, Table
 
+OPENING = (RecordKind.BATCH_REGISTERED, RecordKind.WAIVER)
+"""The kinds of record that give an ingest something to do with a batch."""
+
 
 def _records_table() -> "Table":
     import sqlalchemy as sa
@@ -148,15 +151,19 @@ class SqlLedger:
         import sqlalchemy as sa
 
         columns = self._records.c
-        settled = self._records.alias("settled")
+        opened, closed = self._records.alias("opened").c, self._records.alias("closed").c
+        later_closed = sa.exists().where(
+            closed.model == model,
+            closed.kind == RecordKind.BATCH_CLOSED,
+            closed.subject == opened.subject,
+            closed.sequence > opened.sequence,
+        )
+        still_open = sa.select(opened.subject).where(opened.model == model, opened.kind.in_(OPENING), ~later_closed)
         query = (
             self._select(model, RecordKind.BATCH_REGISTERED)
             .where(
-                ~sa.exists().where(
-                    settled.c.model == model,
-                    settled.c.kind == RecordKind.BATCH_SETTLED,
-                    settled.c.subject == columns.subject,
-                )
+                columns.subject.in_(still_open),
+                columns.sequence.in_(self._last_of_each_subject(model, RecordKind.BATCH_REGISTERED)),
             )
             .order_by(columns.event_time, columns.sequence)
             .limit(limit)

@@ -19,7 +19,7 @@ from selfheal_assets.stages.check_data import checked_batch
 from selfheal_assets.stages.check_model import validation_report
 from selfheal_assets.stages.features import features
 from selfheal_assets.stages.ingest import raw_batch
-from selfheal_assets.stages.observe import drift_report, performance_report, predictions
+from selfheal_assets.stages.observe import observed_batch, predictions
 from selfheal_assets.stages.promote import champion_model, reference_data
 from selfheal_assets.stages.train import candidate_model, training_set, tuned_parameters
 
@@ -53,8 +53,7 @@ def model_definitions(spec: ModelSpec) -> dg.Definitions:
             checked_batch(spec, load_checks(folders, spec)),
             features(spec),
             predictions(spec),
-            drift_report(spec),
-            performance_report(spec),
+            observed_batch(spec),
             training_set(spec),
             tuned_parameters(spec),
             candidate_model(spec),

@@ -35,13 +35,13 @@ class Evidence:
     sample_size: int
     reason: str
 
-    def to_record(self, recorded_at: datetime, attempt: int = 0) -> Record:
-        """The ledger's form; identified by signal, batch, champion and attempt (a re-run of a released batch)."""
+    def to_record(self, recorded_at: datetime, opening: int) -> Record:
+        """The ledger's form; `opening` is the ledger's place of what gave rise to this try of the batch."""
         payload = asdict(self)
         for promoted in ("model", "status", "batch_id", "event_time"):
             del payload[promoted]
         return Record(
-            key=f"evidence:{self.model}:{self.signal}:{self.batch_id}:{self.champion_version}:{attempt}",
+            key=f"evidence:{self.model}:{self.signal}:{self.batch_id}:{self.champion_version}:{opening}",
             model=self.model,
             kind=RecordKind.EVIDENCE,
             subject=self.batch_id,

@@ -10,6 +10,9 @@ from typing import Any
 class RecordKind(StrEnum):
     BATCH_REGISTERED = "batch_registered"
     BATCH_SETTLED = "batch_settled"
+    """Its rows are clean, quarantined, or split between the two."""
+    BATCH_CLOSED = "batch_closed"
+    """Everything that an ingest does with it is done; until then a crashed run is asked for again."""
     EVIDENCE = "evidence"
     DECISION = "decision"
     OUTCOME = "outcome"

@@ -14,6 +14,7 @@ from selfheal_assets.ports import LandedFile, Services
 from selfheal_assets.sensors.runs import MAX_ATTEMPTS, active_run, runs_with_tag
 from selfheal_assets.stages.batch_records import BatchStatus, settle
 from selfheal_assets.stages.identity import MODEL_TAG, partitions
+from selfheal_assets.stages import jobs
 from selfheal_assets.stages.jobs import AssetJob
 
 BATCHES_PER_RUN = 24
@@ -65,24 +66,22 @@ def arrivals_sensor(spec: ModelSpec, ingest: AssetJob) -> dg.SensorDefinition:
 
 def _register(selfheal: Services, spec: ModelSpec) -> _Arrivals:
     """Give every new file its batch id in the ledger; its partition follows with the request of its ingest."""
-    landed = selfheal.batches.landed(spec.name)
-    chosen = _within_budget(landed)
     known = {_stamp(r.payload) for r in selfheal.ledger.open_batches(spec.name, limit=OPEN_BATCHES)}
-    unknown, duplicates = list[tuple[LandedFile, str]](), list[str]()
+    fresh = [file for file in selfheal.batches.landed(spec.name) if _stamp(_seen(file)) not in known]
+    chosen = _within_budget(fresh)
+    records, duplicates = list[Record](), list[str]()
     for file in chosen:
-        if _stamp(_seen(file)) in known:
-            continue
         batch_id = selfheal.batches.batch_id(file.path)
-        if selfheal.ledger.newest(spec.name, RecordKind.BATCH_SETTLED, subject=batch_id):
+        settled = selfheal.ledger.newest(spec.name, RecordKind.BATCH_SETTLED, subject=batch_id)
+        closed = selfheal.ledger.newest(spec.name, RecordKind.BATCH_CLOSED, subject=batch_id)
+        if closed and settled and settled[0].status != BatchStatus.WITHDRAWN:
             selfheal.batches.drop_duplicate(spec.name, file.path.name, batch_id)
             duplicates.append(batch_id)
         else:
-            unknown.append((file, batch_id))
-    records = sorted(
-        (_registration(selfheal, spec, *pair) for pair in unknown), key=lambda r: (r.event_time, r.subject)
-    )
+            records.append(_registration(selfheal, spec, file, batch_id, withdrawn=settled[0].sequence if closed else 0))
+    records.sort(key=lambda r: (r.event_time, r.subject))
     selfheal.ledger.append(*records)
-    return _Arrivals(registered=[r.subject for r in records], duplicates=duplicates, waiting=len(landed) - len(chosen))
+    return _Arrivals(registered=[r.subject for r in records], duplicates=duplicates, waiting=len(fresh) - len(chosen))
 
 
 def _within_budget(landed: Sequence[LandedFile]) -> list[LandedFile]:
@@ -95,10 +94,13 @@ def _within_budget(landed: Sequence[LandedFile]) -> list[LandedFile]:
     return chosen
 
 
-def _registration(selfheal: Services, spec: ModelSpec, file: LandedFile, batch_id: str) -> Record:
+def _registration(
+    selfheal: Services, spec: ModelSpec, file: LandedFile, batch_id: str, *, withdrawn: int
+) -> Record:
+    """`withdrawn` is the place of the record by which the same file was withdrawn before, or 0."""
     begins = selfheal.batches.first_event_time(file.path, spec.data.event_timestamp)
     return Record(
-        key=f"registered:{spec.name}:{batch_id}",
+        key=f"registered:{spec.name}:{batch_id}:{withdrawn}",
         model=spec.name,
         kind=RecordKind.BATCH_REGISTERED,
         subject=batch_id,
@@ -130,9 +132,9 @@ class _Plan:
 
 def _plan(instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, job_name: str) -> _Plan:
     """The oldest open batches, when no ingest runs; whatever crashed before is asked for again."""
-    running = active_run(instance, spec, job_name)
+    running = active_run(instance, [job_name, jobs.release_name(spec)])
     if running:
-        return _Plan(why=f"ingest run {running[:8]} is at work")
+        return _Plan(why=f"run {running[:8]} is at work on batches")
     backlog = [record.subject for record in selfheal.ledger.open_batches(spec.name, limit=BATCHES_PER_RUN)]
     if not backlog:
         return _Plan(why="no open batch")

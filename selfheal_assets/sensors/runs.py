@@ -1,9 +1,8 @@
 """Ask Dagster what became of the runs of a subject. Never launches one."""
 
-import dagster as dg
+from collections.abc import Sequence
 
-from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.stages.identity import MODEL_TAG
+import dagster as dg
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
@@ -16,9 +15,12 @@ MAX_ATTEMPTS = 3
 """A run that crashed this often is given up."""
 
 
-def active_run(instance: dg.DagsterInstance, spec: ModelSpec, job_name: str) -> str | None:
-    """The id of a run of the job that has not ended, or None."""
-    return _first(instance, dg.RunsFilter(job_name=job_name, tags={MODEL_TAG: spec.name}, statuses=ACTIVE))
+def active_run(instance: dg.DagsterInstance, job_names: Sequence[str]) -> str | None:
+    """The id of a run of one of the jobs that has not ended, or None."""
+    for job_name in job_names:
+        if found := _first(instance, dg.RunsFilter(job_name=job_name, statuses=ACTIVE)):
+            return found
+    return None
 
 
 def active_with_tag(instance: dg.DagsterInstance, tag: str, value: str) -> str | None:

@@ -22,12 +22,15 @@ class BatchStatus(StrEnum):
 
 
 USABLE = (BatchStatus.CLEAN, BatchStatus.PARTIAL)
+IN_FLIGHT = 100
+"""At least as many batches as one ingest run may have between checking and publishing."""
 
 
-def attempt(services: Services, spec: ModelSpec, batch_id: str) -> int:
-    """How often the batch was released for another try."""
-    waivers = services.ledger.newest(spec.name, RecordKind.WAIVER, subject=batch_id)
-    return int(waivers[0].payload["attempt"]) if waivers else 0
+def opening(services: Services, spec: ModelSpec, batch_id: str) -> int:
+    """The place in the ledger of what last gave an ingest something to do with the batch: the identity of this try."""
+    kinds = (RecordKind.BATCH_REGISTERED, RecordKind.WAIVER)
+    found = [services.ledger.newest(spec.name, kind, subject=batch_id) for kind in kinds]
+    return max(record.sequence for records in found for record in records)
 
 
 def settle(
@@ -45,7 +48,7 @@ def settle(
     rows = {"rows_landed": 0, "rows_clean": 0, "rows_quarantined": 0, "labelled_rows": 0, **counts}
     services.ledger.append(
         Record(
-            key=f"settled:{spec.name}:{batch_id}:{attempt(services, spec, batch_id)}:{status}",
+            key=f"settled:{spec.name}:{batch_id}:{opening(services, spec, batch_id)}:{status}",
             model=spec.name,
             kind=RecordKind.BATCH_SETTLED,
             subject=batch_id,
@@ -55,8 +58,29 @@ def settle(
             payload={**rows, "reasons": list(reasons), "landed_at": registered.payload["landed_at"]},
         )
     )
+    if status not in USABLE:
+        close_batch(services, spec, batch_id)
 
 
-def usable_batches(services: Services, spec: ModelSpec, limit: int) -> list[Record]:
-    """The most recent batches with clean rows, newest event time first."""
-    return services.ledger.recent_subjects(spec.name, RecordKind.BATCH_SETTLED, statuses=USABLE, limit=limit)
+def close_batch(services: Services, spec: ModelSpec, batch_id: str) -> None:
+    """Record that nothing is left to do for this try of the batch."""
+    now = services.clock.now()
+    services.ledger.append(
+        Record(
+            key=f"closed:{spec.name}:{batch_id}:{opening(services, spec, batch_id)}",
+            model=spec.name,
+            kind=RecordKind.BATCH_CLOSED,
+            subject=batch_id,
+            status="CLOSED",
+            event_time=now,
+            recorded_at=now,
+        )
+    )
+
+
+def learnable_batches(services: Services, spec: ModelSpec, limit: int) -> list[Record]:
+    """The most recent batches whose clean rows have their features published, newest event time first."""
+    recent = services.ledger.recent_subjects(
+        spec.name, RecordKind.BATCH_SETTLED, statuses=USABLE, limit=limit + IN_FLIGHT
+    )
+    return [record for record in recent if services.batches.has(spec.name, "features", record.subject)][:limit]

@@ -8,7 +8,7 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.policy import Action, DecisionStatus
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
-from selfheal_assets.stages.batch_records import usable_batches
+from selfheal_assets.stages.batch_records import learnable_batches
 from selfheal_assets.stages.identity import DECISION_TAG
 
 
@@ -44,7 +44,7 @@ def heal_decision(context: dg.AssetExecutionContext, services: Services, spec: M
 
 def training_batches(services: Services, spec: ModelSpec) -> list[str]:
     """The batches to learn from as of now, oldest first: as many as the largest window. Frozen into the decision."""
-    recent = usable_batches(services, spec, limit=max(spec.training.windows))
+    recent = learnable_batches(services, spec, limit=max(spec.training.windows))
     return [record.subject for record in reversed(recent)]
 
 

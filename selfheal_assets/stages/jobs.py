@@ -40,6 +40,10 @@ def ingest(spec: ModelSpec) -> AssetJob:
     )
 
 
+def release_name(spec: ModelSpec) -> str:
+    return f"{spec.name}_release_quarantine"
+
+
 def release_quarantine(spec: ModelSpec) -> AssetJob:
     return _job(
         spec,

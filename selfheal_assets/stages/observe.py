@@ -1,24 +1,21 @@
 """Observe: a batch's features in; the champion's scores, a drift report and a performance report out. Never decides."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
 from selfheal_assets.core.evidence import Evidence, Status
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import Services
-from selfheal_assets.stages.batch_records import attempt
+from selfheal_assets.stages.batch_records import close_batch, opening
 from selfheal_assets.stages.champion import SCORE, champion
 from selfheal_assets.stages.drift_evidence import drift_evidence
-from selfheal_assets.stages.identity import attributes, by_batch, key
+from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
 from selfheal_assets.stages.metadata import number, table
 from selfheal_assets.stages.performance_evidence import performance_evidence
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Measured = tuple[Evidence, Mapping[str, Any]]
+DRIFT, PERFORMANCE = "drift_report", "performance_report"
 
 
 def predictions(spec: ModelSpec) -> dg.AssetsDefinition:
@@ -54,53 +51,55 @@ def predictions(spec: ModelSpec) -> dg.AssetsDefinition:
     return predictions
 
 
-def drift_report(spec: ModelSpec) -> dg.AssetsDefinition:
-    """The asset `m/drift_report`."""
-    return _report(
-        spec,
-        "drift_report",
-        f"Drift of every feature and of the score against the champion's reference ({spec.drift.detector}).",
-        ("alibi-detect" if spec.drift.detector == "alibi" else "scipy",),
-        drift_evidence,
-    )
+def observed_batch(spec: ModelSpec) -> dg.AssetsDefinition:
+    """The assets `m/drift_report` and `m/performance_report`, measured together: one without the other misleads."""
+    detector = "alibi-detect" if spec.drift.detector == "alibi" else "scipy"
 
-
-def performance_report(spec: ModelSpec) -> dg.AssetsDefinition:
-    """The asset `m/performance_report`."""
-    return _report(
-        spec,
-        "performance_report",
-        f"The champion's realised {spec.performance.metric} on the batch's labels.",
-        ("scipy",),
-        performance_evidence,
-    )
-
-
-def _report(
-    spec: ModelSpec,
-    name: str,
-    description: str,
-    kinds: tuple[str, ...],
-    measure: "Callable[[Services, ModelSpec, str, pd.DataFrame], Measured]",
-) -> dg.AssetsDefinition:
-    @dg.asset(
-        **attributes(spec, name, *kinds),
+    @dg.multi_asset(
+        name=f"{spec.name}__observed_batch",
+        specs=[
+            dg.AssetSpec(
+                **attributes(spec, DRIFT, detector),
+                deps=[key(spec, "predictions")],
+                partitions_def=partitions(spec),
+                description=f"Drift of each feature and of the score against the champion's reference ({detector}).",
+            ),
+            dg.AssetSpec(
+                **attributes(spec, PERFORMANCE, "scipy"),
+                deps=[key(spec, "predictions")],
+                partitions_def=partitions(spec),
+                description=f"The champion's realised {spec.performance.metric} on the batch's labels.",
+            ),
+        ],
         **by_batch(spec),
-        deps=[key(spec, "predictions")],
-        description=description,
     )
-    def report(context: dg.AssetExecutionContext, selfheal: dg.ResourceParam[Services]) -> None:
+    def observed_batch(
+        context: dg.AssetExecutionContext, selfheal: dg.ResourceParam[Services]
+    ) -> Iterator[dg.MaterializeResult]:
         for batch_id in context.partition_keys:
-            if not selfheal.batches.has(spec.name, "scores", batch_id):
+            if selfheal.batches.has(spec.name, "scores", batch_id):
+                _measure(context, selfheal, spec, batch_id)
+            else:
                 context.log.info(f"{batch_id} has no scores: nothing to measure")
-                continue
-            evidence, metadata = measure(selfheal, spec, batch_id, selfheal.batches.read(spec.name, "scores", batch_id))
-            tries = attempt(selfheal, spec, batch_id)
-            selfheal.ledger.append(evidence.to_record(selfheal.clock.now(), tries))
-            context.log.info(f"{batch_id}: {evidence.signal} {evidence.status}: {evidence.reason}")
-            context.add_asset_metadata({**_summary(evidence), **metadata}, key(spec, name), batch_id)
+            close_batch(selfheal, spec, batch_id)
+        yield dg.MaterializeResult(asset_key=key(spec, DRIFT))
+        yield dg.MaterializeResult(asset_key=key(spec, PERFORMANCE))
 
-    return report
+    return observed_batch
+
+
+def _measure(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str) -> None:
+    """Both kinds of evidence, recorded at once, so that no decision is made on half of what the batch says."""
+    scores = selfheal.batches.read(spec.name, "scores", batch_id)
+    measured = {
+        DRIFT: drift_evidence(selfheal, spec, batch_id, scores),
+        PERFORMANCE: performance_evidence(selfheal, spec, batch_id, scores),
+    }
+    this_try, now = opening(selfheal, spec, batch_id), selfheal.clock.now()
+    selfheal.ledger.append(*(evidence.to_record(now, this_try) for evidence, _ in measured.values()))
+    for name, (evidence, metadata) in measured.items():
+        context.log.info(f"{batch_id}: {evidence.signal} {evidence.status}: {evidence.reason}")
+        context.add_asset_metadata({**_summary(evidence), **metadata}, key(spec, name), batch_id)
 
 
 def _summary(evidence: Evidence) -> dict[str, Any]:

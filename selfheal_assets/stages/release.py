@@ -8,7 +8,6 @@ from selfheal_assets.core.errors import BatchError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
-from selfheal_assets.stages.batch_records import attempt
 
 
 class Release(dg.Config):
@@ -40,7 +39,7 @@ def start_release(
     services.batches.read_quarantine(spec.name, batch_id)
     if release.repaired_file:
         _keep_repaired(services, spec, batch_id, Path(release.repaired_file))
-    number = attempt(services, spec, batch_id) + 1
+    number = 1 + (int(earlier[0].payload["attempt"]) if earlier else 0)
     now = services.clock.now()
     services.ledger.append(
         Record(
