@@ -1,11 +1,18 @@
-"""Read the columns' declared types from a model's checks file. Never complains: the checks' own reader does."""
+"""Tell the columns' types: as a checks file declares them, as a table's values are. Never judges either."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from selfheal_assets.core.model_spec import ModelSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_INFERRED = {"datetime64": "timestamp", "datetime": "timestamp"}
+_NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal")
 
 
 def load_types(folders: Sequence[Path], spec: ModelSpec) -> dict[str, str]:
@@ -21,3 +28,27 @@ def load_types(folders: Sequence[Path], spec: ModelSpec) -> dict[str, str]:
         for column in model.get("columns", [])
         if "data_type" in column
     }
+
+
+def observed_types(rows: "pd.DataFrame") -> dict[str, str]:
+    """Column name to the type of its values, `missing` where it has none; a repeated name is marked."""
+    names = [str(name) for name in rows.columns]
+    marked = [name if names.index(name) == place else f"{name} (repeated)" for place, name in enumerate(names)]
+    return {name: _observed_type(rows.iloc[:, place]) for place, name in enumerate(marked)}
+
+
+def _observed_type(values: "pd.Series") -> str:
+    import numpy as np
+    import pandas as pd
+
+    present = values.dropna()
+    if present.empty:
+        return "missing"
+    if isinstance(present.dtype, pd.CategoricalDtype):
+        present = present.astype(present.cat.categories.dtype)
+    inferred = pd.api.types.infer_dtype(present, skipna=True)
+    if inferred not in _NUMERIC:
+        return _INFERRED.get(inferred, inferred)
+    numbers = present.to_numpy(dtype=float)
+    # Integers with missing values arrive as floats: their type is what the values are.
+    return "integer" if np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all() else "float"

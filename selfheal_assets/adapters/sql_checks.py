@@ -20,8 +20,6 @@ SAMPLE_ROWS = 10
 QUERY_SECONDS = 120.0
 _POSITION = "__position"
 _BATCH = "__batch"
-_INFERRED = {"datetime64": "timestamp", "datetime": "timestamp"}
-_NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal")
 REF = re.compile(r"ref\(\s*['\"]([^'\"]*)['\"]\s*\)")
 _JINJA = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _CONFIG = re.compile(r"config\(\s*severity\s*=\s*['\"](error|warn)['\"]\s*\)", re.IGNORECASE)
@@ -113,30 +111,6 @@ def readable_rows(rows: "pd.DataFrame") -> tuple[Mapping[str, Any], ...]:
     return tuple(
         dict(zip(columns, map(plain, values), strict=True)) for values in head.itertuples(index=False, name=None)
     )
-
-
-def observed_types(rows: "pd.DataFrame") -> dict[str, str]:
-    """Column name to the type of its values, `missing` where it has none; a repeated name is marked."""
-    names = [str(name) for name in rows.columns]
-    marked = [name if names.index(name) == place else f"{name} (repeated)" for place, name in enumerate(names)]
-    return {name: _observed_type(rows.iloc[:, place]) for place, name in enumerate(marked)}
-
-
-def _observed_type(values: "pd.Series") -> str:
-    import numpy as np
-    import pandas as pd
-
-    present = values.dropna()
-    if present.empty:
-        return "missing"
-    if isinstance(present.dtype, pd.CategoricalDtype):
-        present = present.astype(present.cat.categories.dtype)
-    inferred = pd.api.types.infer_dtype(present, skipna=True)
-    if inferred not in _NUMERIC:
-        return _INFERRED.get(inferred, inferred)
-    numbers = present.to_numpy(dtype=float)
-    # Integers with missing values arrive as floats: their type is what the values are.
-    return "integer" if np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all() else "float"
 
 
 def _positions(frame: "pd.DataFrame", found: "pd.DataFrame", event_id: str) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from selfheal_assets.adapters import sql_checks
-from selfheal_assets.adapters.sql_checks import evaluate_singular, observed_types, readable_rows, rows_where
+from selfheal_assets.adapters.sql_checks import evaluate_singular, readable_rows, rows_where
 from selfheal_assets.core.errors import ChecksError
 from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus, Scope
 
@@ -111,34 +111,6 @@ def test_a_condition_that_is_none_raises(condition: str) -> None:
 
 def test_rows_where_of_an_empty_batch() -> None:
     assert rows_where(frame().head(0), "x > 1").tolist() == []
-
-
-@pytest.mark.parametrize(
-    ("values", "kind"),
-    [
-        (["a", None], "string"),
-        ([1, 2], "integer"),
-        ([1.0, np.nan], "integer"),
-        ([1.5, np.nan], "float"),
-        ([1.0, np.inf], "float"),
-        ([True, None], "boolean"),
-        ([None, None], "missing"),
-        ([], "missing"),
-        ([1.0, "abc"], "mixed"),
-        (pd.to_datetime(["2026-01-01"], utc=True), "timestamp"),
-        (pd.Categorical(["a", "b"]), "string"),
-        (pd.array([1, None], dtype="Int64"), "integer"),
-        (pd.array(["a", None], dtype="string"), "string"),
-    ],
-)
-def test_observed_types(values: Any, kind: str) -> None:
-    found = observed_types(pd.DataFrame({"c": values}))["c"]
-    assert found.startswith(kind)
-
-
-def test_a_repeated_column_name_is_marked() -> None:
-    rows = pd.DataFrame([[1, "x"]], columns=["c", "c"])
-    assert observed_types(rows) == {"c": "integer", "c (repeated)": "string"}
 
 
 def test_readable_rows_are_few_and_plain() -> None:
