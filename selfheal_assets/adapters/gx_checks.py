@@ -42,7 +42,9 @@ class GreatExpectationsChecks:
             settled[check.name] or read_outcome(check, results.get(check.name, []), batch, unknown) for check in checks
         ]
         if results:
-            gx_data_docs.publish(self._folder / context.model, batch, [result for found in results.values() for result in found])
+            gx_data_docs.publish(
+                self._folder / context.model, batch, [result for found in results.values() for result in found]
+            )
         return outcomes
 
     def report_uri(self, model: str) -> str | None:

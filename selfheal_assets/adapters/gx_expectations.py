@@ -133,13 +133,21 @@ class CheckedBatch:
     def _mean_between_reference(self, check: Check, **common: Any) -> "list[Expectation]":
         values = self._reference(check)
         low, high = _bounds(values.mean(), values.std(ddof=0), check)
-        return [expectation_types().ExpectColumnMeanToBeBetween(column=check.column, min_value=low, max_value=high, **common)]
+        return [
+            expectation_types().ExpectColumnMeanToBeBetween(
+                column=check.column, min_value=low, max_value=high, **common
+            )
+        ]
 
     def _quantile_between_reference(self, check: Check, **common: Any) -> "list[Expectation]":
         values, quantile = self._reference(check), check.arguments["quantile"]
         bounds = _bounds(values.quantile(quantile), values.std(ddof=0), check)
         ranges = {"quantiles": [quantile], "value_ranges": [list(bounds)]}
-        return [expectation_types().ExpectColumnQuantileValuesToBeBetween(column=check.column, quantile_ranges=ranges, **common)]
+        return [
+            expectation_types().ExpectColumnQuantileValuesToBeBetween(
+                column=check.column, quantile_ranges=ranges, **common
+            )
+        ]
 
     def _reference(self, check: Check) -> "pd.Series":
         """The reference's finite values of the column, in the rows that the check's `where` takes."""

@@ -39,5 +39,7 @@ class Teller:
                 return f"measured   {record.subject}: {found.signal}{value} {found.status}"
             case RecordKind.DECISION:
                 return f"decided    {payload['cause']} -> {payload['action']} ({record.status.lower()})"
+            case RecordKind.BATCH_CLOSED:
+                return f"done with  {record.subject}"
             case _:
                 return f"ended      {record.subject}: {record.status} {payload.get('reason', '')}"

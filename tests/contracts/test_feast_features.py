@@ -31,7 +31,7 @@ ELECTRICITY = ModelSpec(
     description="Price",
     owners=("team:energy",),
     data=DataSpec(event_id="event_id", event_timestamp="event_timestamp", label="price_up", entities=("region",)),
-    features=FeaturesSpec(service="electricity_v1", request=("period", "nswprice", "nswdemand")),
+    features=FeaturesSpec(service="electricity_v1", request=("period", "nswdemand")),
 )
 HISTORY = ["payments_1h", "amount_mean_30d", "amount_max_6h", "distinct_merchants_6h", "seconds_since_previous"]
 
@@ -316,8 +316,8 @@ class TestElectricity:
             "nswprice_last": price,
             "nswprice_mean_24h": price.rolling(48, min_periods=1).mean(),
             "nswdemand_mean_7d": demand.rolling(336, min_periods=1).mean(),
-            "price_change": rows.nswprice - price,
-            "price_above_24h": rows.nswprice - price.rolling(48, min_periods=1).mean(),
+            "last_price_above_24h": price - price.rolling(48, min_periods=1).mean(),
+            "demand_change": rows.nswdemand - demand,
         }
         for name, values in expected.items():
             np.testing.assert_allclose(found[name], values, err_msg=name)

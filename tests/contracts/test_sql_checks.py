@@ -1,7 +1,6 @@
 """Singular SQL and `where` conditions on a real, sealed DuckDB."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd

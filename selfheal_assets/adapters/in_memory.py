@@ -1,0 +1,187 @@
+"""Stand in for the ledger, the registry and the notifier in tests and trials: all in this process. Never for production."""
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from selfheal_assets.adapters.ledger_payload import canonical_payload, utc
+from selfheal_assets.core.errors import AliasConflict, RegistryError
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.ports import Candidate, Model, ModelVersion
+
+OPENING = (RecordKind.BATCH_REGISTERED, RecordKind.WAIVER)
+
+
+class InMemoryLedger:
+    """The `Ledger` port in a list. A payload comes back as JSON makes it, as from the database."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._keys: set[str] = set()
+        self._lock = threading.Lock()
+
+    def append(self, *records: Record) -> int:
+        copies = [_stored(record) for record in records]
+        with self._lock:
+            before = len(self._records)
+            for record in copies:
+                if record.key not in self._keys:
+                    self._keys.add(record.key)
+                    self._records.append(replace(record, sequence=len(self._records) + 1))
+            return len(self._records) - before
+
+    def _of(self, model: str, kind: RecordKind) -> list[Record]:
+        return [record for record in self._records if record.model == model and record.kind == kind]
+
+    def newest(
+        self, model: str, kind: RecordKind, *, subject: str | None = None, status: str | None = None, limit: int = 1
+    ) -> list[Record]:
+        found = [
+            record
+            for record in reversed(self._of(model, kind))
+            if subject in (None, record.subject) and status in (None, record.status)
+        ]
+        return found[:limit]
+
+    def after(self, model: str, kind: RecordKind, sequence: int, limit: int) -> list[Record]:
+        return [record for record in self._of(model, kind) if record.sequence > sequence][:limit]
+
+    def current(self, model: str, kind: RecordKind, subjects: Sequence[str]) -> dict[str, Record]:
+        return {record.subject: record for record in self._of(model, kind) if record.subject in subjects}
+
+    def recent_subjects(self, model: str, kind: RecordKind, *, statuses: Sequence[str], limit: int) -> list[Record]:
+        last = {record.subject: record for record in self._of(model, kind)}
+        found = [record for record in last.values() if record.status in statuses]
+        return sorted(found, key=lambda record: (record.event_time, record.sequence), reverse=True)[:limit]
+
+    def open_batches(self, model: str, limit: int) -> list[Record]:
+        closed = {record.subject: record.sequence for record in self._of(model, RecordKind.BATCH_CLOSED)}
+        opened = {record.subject: record.sequence for kind in OPENING for record in self._of(model, kind)}
+        registered = {record.subject: record for record in self._of(model, RecordKind.BATCH_REGISTERED)}
+        latest = {
+            subject: max(opened[subject], record.sequence) for subject, record in registered.items()
+        }
+        found = [record for subject, record in registered.items() if latest[subject] > closed.get(subject, 0)]
+        return sorted(found, key=lambda record: (record.event_time, record.sequence))[:limit]
+
+
+def _stored(record: Record) -> Record:
+    return replace(
+        record,
+        status=str(record.status),
+        event_time=utc(record, "event_time"),
+        recorded_at=utc(record, "recorded_at"),
+        payload=json.loads(canonical_payload(record)),
+    )
+
+
+@dataclass(frozen=True)
+class Notice:
+    model: str
+    title: str
+    body: str
+
+
+class InMemoryNotifier:
+    """The `Notifier` port; remembers what people would have been told."""
+
+    def __init__(self) -> None:
+        self.notices: list[Notice] = []
+
+    def notify(self, model: str, title: str, body: str) -> None:
+        self.notices.append(Notice(model, title, body))
+
+
+class InMemoryRegistry:
+    """The `ModelRegistry` port; keeps models as objects, and their files under `root` for those who ask for them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._versions: dict[str, list[ModelVersion]] = {}
+        self._models: dict[tuple[str, str], Model] = {}
+        self._aliases: dict[tuple[str, str], str] = {}
+        self._lock = threading.RLock()
+
+    def register(self, spec: ModelSpec, model: Model, candidate: Candidate) -> ModelVersion:
+        with self._lock:
+            known = self._versions.setdefault(spec.name, [])
+            for version in known:
+                if version.tags["decision_id"] == candidate.decision_id:
+                    return self._with_aliases(version)
+            number = str(len(known) + 1)
+            metrics = {f"metric.{name}": repr(float(value)) for name, value in candidate.metrics.items()}
+            version = ModelVersion(
+                model=spec.name,
+                version=number,
+                run_id=f"run-{spec.name}-{number}",
+                tags={
+                    "decision_id": candidate.decision_id,
+                    "data_hash": candidate.data_hash,
+                    "spec_fingerprint": spec.fingerprint(),
+                    "batch_ids": json.dumps(list(candidate.batch_ids)),
+                    **metrics,
+                },
+                created_at=datetime.now(UTC),
+            )
+            known.append(version)
+            self._models[spec.name, number] = model
+            self._aliases[spec.name, "challenger"] = number
+            return self._with_aliases(version)
+
+    def by_alias(self, model: str, alias: str) -> ModelVersion | None:
+        with self._lock:
+            on = self._aliases.get((model, alias))
+            return None if on is None else self._with_aliases(self._find(model, on))
+
+    def versions(self, model: str) -> list[ModelVersion]:
+        with self._lock:
+            return [self._with_aliases(version) for version in reversed(self._versions.get(model, []))]
+
+    def load(self, version: ModelVersion) -> Model:
+        self._find(version.model, version.version)
+        return self._models[version.model, version.version]
+
+    def folder(self, version: ModelVersion) -> Path:
+        folder = self._root / version.model / version.version
+        if not folder.exists():
+            self.load(version).save(folder)
+        return folder
+
+    def move_alias(self, model: str, alias: str, version: str, *, expected: str | None) -> None:
+        with self._lock:
+            current = self._aliases.get((model, alias))
+            if current == version:
+                return
+            if current != expected:
+                raise AliasConflict(
+                    f"alias {alias!r} of {model!r} must be on version {expected or 'none'} to be moved to {version}; "
+                    f"received a registry where it is on {current or 'none'}. Read the aliases and decide again."
+                )
+            self._find(model, version)
+            self._aliases[model, alias] = version
+
+    def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
+        with self._lock:
+            found = self._find(version.model, version.version)
+            known = self._versions[version.model]
+            known[known.index(found)] = replace(found, tags={**found.tags, **tags})
+
+    def link(self, version: ModelVersion) -> str:
+        return f"memory://{version.model}/{version.version}"
+
+    def _find(self, model: str, version: str) -> ModelVersion:
+        for known in self._versions.get(model, []):
+            if known.version == version:
+                return known
+        raise RegistryError(
+            f"a version must be registered before it is used; received {model} version {version}, which is not. "
+            "Register it first."
+        )
+
+    def _with_aliases(self, version: ModelVersion) -> ModelVersion:
+        names = [alias for (model, alias), on in self._aliases.items() if (model, on) == (version.model, version.version)]
+        return replace(version, aliases=tuple(sorted(names)))
