@@ -1,6 +1,7 @@
 """The command `selfheal`: reads arguments, calls one operation, prints. Holds no logic."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ app = typer.Typer(
 )
 quarantine = typer.Typer(no_args_is_help=True, help="Batches and rows that the checks kept out, and the way back.")
 app.add_typer(quarantine, name="quarantine")
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 132)
 
 ModelName = Annotated[str, typer.Argument(help="Name of a declared model.")]
 BatchId = Annotated[str, typer.Argument(help="Batch id, as `selfheal quarantine list` shows it.")]
@@ -169,7 +170,8 @@ def _emptied(home: Path) -> Path:
     if home.exists() and any(home.iterdir()):
         if not (home / "layout").exists():
             raise SelfhealError(
-                f"The demonstration's folder must be new, or an earlier demonstration's; received {home}. Give another --home."
+                f"The demonstration's folder must be new, or an earlier demonstration's; received {home}. "
+                "Give another --home."
             )
         shutil.rmtree(home)
     return home

@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -17,9 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh SELFHEAL_HOME; the environment is put back afterwards."""
     for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    yield tmp_path / "home"
+    return tmp_path / "home"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selfheal_assets.core.errors import BatchError, SelfhealError, SpecError, UnreadableFile
+from selfheal_assets.core.errors import BatchError, SelfhealError, SpecError, UnreadableFileError
 from selfheal_assets.simulator.landing import drop
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ HALF_HOURS_A_WEEK = 336
 def batches(csv: Path, rows: int = HALF_HOURS_A_WEEK) -> "Iterator[tuple[str, pd.DataFrame]]":
     """File names and tables of `rows` half hours each, oldest first; the last may be shorter.
 
-    Raises SpecError for `rows` below 1, UnreadableFile when the file is not the Elec2 table.
+    Raises SpecError for `rows` below 1, UnreadableFileError when the file is not the Elec2 table.
     """
     if rows < 1:
         raise SpecError(f"rows must be 1 or more; received {rows}. {HALF_HOURS_A_WEEK} half hours are a week.")
@@ -40,9 +40,9 @@ def _read(csv: Path) -> "pd.DataFrame":
     except FileNotFoundError as error:
         raise BatchError(f"The Elec2 CSV must exist; received {csv}. README.md says where to find it.") from error
     except (OSError, ValueError) as error:
-        raise UnreadableFile(f"Elec2 must be a readable CSV; received {csv}: {error}. Fetch it again.") from error
+        raise UnreadableFileError(f"Elec2 must be a readable CSV; received {csv}: {error}. Fetch it again.") from error
     if list(table.columns) != COLUMNS:
-        raise UnreadableFile(
+        raise UnreadableFileError(
             f"The header of {csv} must be {','.join(COLUMNS)}; received {','.join(map(str, table.columns))}. "
             "Take the copy without date and day, with the class as 0 and 1."
         )
@@ -51,12 +51,12 @@ def _read(csv: Path) -> "pd.DataFrame":
         bad = numbers.isna() if column != "class" else ~numbers.isin([0, 1])
         if bad.any():
             rule = "0 or 1" if column == "class" else "a number"
-            raise UnreadableFile(
+            raise UnreadableFileError(
                 f"Column {column} of {csv} must hold {rule} in every row; received {table[column][bad].iloc[0]!r} "
                 f"in row {int(bad.to_numpy().argmax())} (the first is 0). Fetch the file again."
             )
     if table.empty:
-        raise UnreadableFile(f"{csv} must have rows below its header; received none. Fetch the file again.")
+        raise UnreadableFileError(f"{csv} must have rows below its header; received none. Fetch the file again.")
     return table
 
 

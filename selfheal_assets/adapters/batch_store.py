@@ -6,13 +6,14 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfheal_assets.adapters.durable import move, replaced
 from selfheal_assets.adapters.tables import first_event_time, read_table
-from selfheal_assets.core.errors import BatchError, FileWithdrawn, UnreadableFile
+from selfheal_assets.core.errors import BatchError, FileWithdrawnError, UnreadableFileError
+from selfheal_assets.durable import move, replaced
 from selfheal_assets.ports import LandedFile
 
 if TYPE_CHECKING:
@@ -40,9 +41,11 @@ class FileBatchStore:
         for entry in sorted(os.scandir(folder), key=lambda e: e.name):
             if entry.name.startswith(".") or entry.name.endswith(".tmp") or not entry.is_file(follow_symlinks=False):
                 continue
-            status = entry.stat(follow_symlinks=False)
-            landed_at = datetime.fromtimestamp(status.st_mtime, UTC)
-            found.append(LandedFile(path=Path(entry.path), size_bytes=status.st_size, landed_at=landed_at))
+            # Its sender, or an ingest, may take it away while we look.
+            with suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                landed_at = datetime.fromtimestamp(status.st_mtime, UTC)
+                found.append(LandedFile(path=Path(entry.path), size_bytes=status.st_size, landed_at=landed_at))
         return found
 
     @staticmethod
@@ -58,30 +61,54 @@ class FileBatchStore:
     def take(self, model: str, batch_id: str, name: str, types: Mapping[str, str]) -> "pd.DataFrame":
         """Turn the landed file into the raw batch, and only then remove it. Doing it twice changes nothing.
 
-        Raises UnreadableFile after the original bytes are safe in the quarantine.
+        Raises UnreadableFileError after the original bytes are safe in the quarantine.
         """
-        source, target = self.landing(model) / name, self.path(model, "raw", batch_id)
-        if target.exists():
-            source.unlink(missing_ok=True)
+        if self.has(model, "raw", batch_id):
+            self._let_go(self._taken(model, batch_id, name))
             return self.read(model, "raw", batch_id)
         original = self._original(model, batch_id, name)
+        source = original if original.exists() else self._claimed(model, batch_id, name)
         try:
-            frame = read_table(original if original.exists() else self._unchanged(source, batch_id), types)
-        except UnreadableFile:
-            if source.exists():
+            frame = read_table(source, types)
+        except UnreadableFileError:
+            if source != original:
                 move(source, original)
+                self._let_go(source)
             raise
         self.write(model, "raw", batch_id, frame)
-        source.unlink(missing_ok=True)
+        if source != original:
+            self._let_go(source)
         return frame
 
-    def _unchanged(self, source: Path, batch_id: str) -> Path:
-        if not source.exists() or self.batch_id(source) != batch_id:
-            raise FileWithdrawn(
-                f"A registered file must stay in landing, unchanged, until its raw batch is written; received {source.name!r}, "
-                "which was removed or replaced by its sender. Nothing to do: what stands there now is a batch of its own."
-            )
-        return source
+    def _taken(self, model: str, batch_id: str, name: str) -> Path:
+        """Where a landed file stands while it is being read: hidden, and still in landing."""
+        return self.landing(model) / ".taken" / batch_id / name
+
+    def _claimed(self, model: str, batch_id: str, name: str) -> Path:
+        """The landed file, out of its sender's reach; the same one when it is claimed again after a crash.
+
+        Raises FileWithdrawnError, with whatever stands there now put back, when it is not the batch any more.
+        """
+        source, taken = self.landing(model) / name, self._taken(model, batch_id, name)
+        if not taken.exists():
+            with suppress(FileNotFoundError):
+                move(source, taken)
+        if taken.exists() and self.batch_id(taken) == batch_id:
+            return taken
+        # A name that its sender has used again meanwhile is the sender's: it replaced what we hold.
+        with suppress(FileNotFoundError, FileExistsError):
+            os.link(taken, source)
+        self._let_go(taken)
+        raise FileWithdrawnError(
+            "A registered file must stay in landing, unchanged, until its ingest takes it; "
+            f"received {name!r}, which was removed or replaced by its sender. "
+            "Nothing to do: what stands there now is a batch of its own."
+        )
+
+    def _let_go(self, taken: Path) -> None:
+        taken.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            taken.parent.rmdir()
 
     def first_event_time(self, file: Path, column: str) -> datetime | None:
         """The earliest event time that can be had without reading the rows."""
@@ -93,16 +120,10 @@ class FileBatchStore:
 
     def drop_duplicate(self, model: str, name: str, batch_id: str) -> bool:
         """Remove a landed copy of a batch that is known already; True when that is what stood there."""
-        source = self.landing(model) / name
-        aside = source.with_name(f".duplicate-{batch_id}{source.suffix[:16]}")
-        move(source, aside)
-        # The sender may have replaced the file since it was read: then it is no duplicate, and goes back.
-        with aside.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").digest()
-        if _identity(name, content) != batch_id.rsplit("-", 1)[1]:
-            move(aside, source)
+        try:
+            self._let_go(self._claimed(model, batch_id, name))
+        except FileWithdrawnError:
             return False
-        aside.unlink()
         return True
 
     def path(self, model: str, stage: str, batch_id: str) -> Path:
@@ -175,15 +196,20 @@ class FileBatchStore:
         return self.quarantine(model, batch_id) / "original" / f"bytes{Path(name).suffix.lower()[:16]}"
 
     def quarantine_whole(self, model: str, batch_id: str, name: str, reason: str) -> int:
-        """Keep a batch that could not be ingested, as landed or as raw; the rows, 0 when they cannot be counted."""
-        rows, source = None, self.landing(model) / name
-        if self.has(model, "raw", batch_id):
-            rows = self.read(model, "raw", batch_id)
-        elif source.exists() and self.batch_id(source) == batch_id:
-            move(source, self._original(model, batch_id, name))
+        """Keep a batch that could not be ingested, as landed, raw or repaired, and drop what its ingest had begun.
+
+        Returns the number of its rows, 0 when they cannot be counted.
+        """
+        stage = next((stage for stage in ("repaired", "raw") if self.has(model, stage, batch_id)), None)
+        rows = self.read(model, stage, batch_id) if stage else None
+        if rows is None and not self._original(model, batch_id, name).exists():
+            with suppress(FileWithdrawnError):
+                taken = self._claimed(model, batch_id, name)
+                move(taken, self._original(model, batch_id, name))
+                self._let_go(taken)
         self.write_quarantine(model, batch_id, rows, {"file_name": name, "reasons": [reason]})
-        for derived in ("clean", "features", "scores"):
-            self.remove(model, derived, batch_id)
+        for half_done in ("clean", "features", "scores"):
+            self.remove(model, half_done, batch_id)
         return 0 if rows is None else len(rows)
 
     def read_quarantine(self, model: str, batch_id: str) -> "tuple[pd.DataFrame | None, dict[str, Any]]":

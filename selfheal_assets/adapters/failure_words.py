@@ -33,7 +33,7 @@ def _row_words(check: Check) -> tuple[str, str]:
             return "has another value", _listed(given["values"], SHOWN_CHOICES)
         case "accepted_range":
             limits = _range((given.get("min_value"), given.get("max_value")))
-            return "is out of range", limits if given.get("inclusive", True) else f"{limits}, limits excluded"
+            return "is out of range", limits if given.get("inclusive", True) else f"{limits}, without these"
         case "finite":
             return "is infinite", "finite numbers"
         case "relationships":

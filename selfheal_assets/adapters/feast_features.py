@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters import feast_frames as frames
 from selfheal_assets.adapters import feast_transforms as transforms
-from selfheal_assets.adapters.durable import replaced
 from selfheal_assets.adapters.feast_online import ROWS_A_REQUEST, refresh
 from selfheal_assets.adapters.feast_repository import (
     REPOSITORY,
@@ -21,6 +20,7 @@ from selfheal_assets.adapters.feast_repository import (
 )
 from selfheal_assets.core.errors import FeatureError, SpecError
 from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.durable import replaced
 from selfheal_assets.ports import Published
 
 if TYPE_CHECKING:

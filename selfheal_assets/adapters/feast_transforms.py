@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfheal_assets.adapters.durable import replaced
 from selfheal_assets.core.errors import FeatureError
+from selfheal_assets.durable import replaced
 
 if TYPE_CHECKING:
     import duckdb

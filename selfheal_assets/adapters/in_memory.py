@@ -1,4 +1,4 @@
-"""Stand in for the ledger, the registry and the notifier in tests and trials: all in this process. Never for production."""
+"""Stand in for the ledger, the registry and the notifier in tests and trials. Never outlives its process."""
 
 import json
 import threading
@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from selfheal_assets.adapters.ledger_payload import canonical_payload, utc
-from selfheal_assets.core.errors import AliasConflict, RegistryError
+from selfheal_assets.core.errors import AliasConflictError, RegistryError
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.core.record import OPENING, Record, RecordKind
 from selfheal_assets.ports import Candidate, Model, ModelVersion
-
-OPENING = (RecordKind.BATCH_REGISTERED, RecordKind.WAIVER)
 
 
 class InMemoryLedger:
@@ -62,9 +60,7 @@ class InMemoryLedger:
         closed = {record.subject: record.sequence for record in self._of(model, RecordKind.BATCH_CLOSED)}
         opened = {record.subject: record.sequence for kind in OPENING for record in self._of(model, kind)}
         registered = {record.subject: record for record in self._of(model, RecordKind.BATCH_REGISTERED)}
-        latest = {
-            subject: max(opened[subject], record.sequence) for subject, record in registered.items()
-        }
+        latest = {subject: max(opened[subject], record.sequence) for subject, record in registered.items()}
         found = [record for subject, record in registered.items() if latest[subject] > closed.get(subject, 0)]
         return sorted(found, key=lambda record: (record.event_time, record.sequence))[:limit]
 
@@ -157,7 +153,7 @@ class InMemoryRegistry:
             if current == version:
                 return
             if current != expected:
-                raise AliasConflict(
+                raise AliasConflictError(
                     f"alias {alias!r} of {model!r} must be on version {expected or 'none'} to be moved to {version}; "
                     f"received a registry where it is on {current or 'none'}. Read the aliases and decide again."
                 )
@@ -183,5 +179,6 @@ class InMemoryRegistry:
         )
 
     def _with_aliases(self, version: ModelVersion) -> ModelVersion:
-        names = [alias for (model, alias), on in self._aliases.items() if (model, on) == (version.model, version.version)]
+        place = (version.model, version.version)
+        names = [alias for (model, alias), on in self._aliases.items() if (model, on) == place]
         return replace(version, aliases=tuple(sorted(names)))

@@ -1,4 +1,4 @@
-"""Bring a record into the form in which every ledger keeps it: JSON and UTC. Refuses what would not come back the same."""
+"""Bring a record into the form in which every ledger keeps it, JSON and UTC. Never lets in what cannot come back."""
 
 import json
 from datetime import UTC, datetime
@@ -24,7 +24,8 @@ def utc(record: Record, field: Literal["event_time", "recorded_at"]) -> datetime
     moment: datetime = getattr(record, field)
     if moment.tzinfo is None:
         raise SelfhealError(
-            f"A record's {field} must have a time zone; received {moment.isoformat()} in {record.key!r}. Pass it in UTC."
+            f"A record's {field} must have a time zone; received {moment.isoformat()} in {record.key!r}. "
+            "Pass it in UTC."
         )
     try:
         return moment.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Link a Dagster run to an MLflow run through dagster-mlflow, opened only when it is used. Never logs a thing itself."""
+"""Link a Dagster run to an MLflow run through dagster-mlflow, opened when it is used. Never logs a thing itself."""
 
 import warnings
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from selfheal_assets.ports import MlflowRun
 
 
 def mlflow_run(tracking_uri: str) -> dg.ResourceDefinition:
-    """A resource: a function from an experiment's name to the present Dagster run's MLflow run, ended with the right status.
+    """A resource: a function from an experiment's name to the Dagster run's MLflow run, ended with the right status.
 
     dagster-mlflow is imported at the first use, as it imports MLflow (1.2 s), which most runs never need.
     """

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters.mlflow_runs import DECISION_TAG, FILES, candidate_tags, end_run, log_candidate, run_to_use
 from selfheal_assets.adapters.xgboost_trainer import BOOSTER_FILE, SCHEMA_FILE, load_model
-from selfheal_assets.core.errors import AliasConflict, RegistryError
+from selfheal_assets.core.errors import AliasConflictError, RegistryError
 from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.durable import replaced
 from selfheal_assets.ports import Candidate, Model, ModelVersion
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class MlflowRegistry:
             if current == version:
                 return
             if current != expected:
-                raise AliasConflict(
+                raise AliasConflictError(
                     f"alias {alias!r} of {model!r} must be on version {expected or 'none'} to be moved to {version}; "
                     f"received a registry where it is on {current or 'none'}. Read the aliases and decide again."
                 )
@@ -236,14 +237,12 @@ def _local_files(client: "MlflowClient", run_id: str) -> Path:
 
 
 def _make_database(database: Path, artifact_root: str) -> None:
-    """Migrate beside the final name, then rename: a kill leaves no half-migrated database."""
+    """A kill leaves no half-migrated database."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    unfinished = database.with_name(f"{database.name}.new")
-    unfinished.unlink(missing_ok=True)
-    store: Any = SqlAlchemyStore(f"sqlite:///{unfinished}", artifact_root)  # type: ignore[no-untyped-call]
-    store._dispose_engine()
-    os.replace(unfinished, database)
+    with replaced(database) as draft:
+        store: Any = SqlAlchemyStore(f"sqlite:///{draft}", artifact_root)  # type: ignore[no-untyped-call]
+        store._dispose_engine()
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def evaluate_singular(frame: "pd.DataFrame", check: Check, model: str) -> CheckO
         observed=float(len(found)),
         failing_rows=positions,
         sample=readable_rows(found),
-        reason=f"the SQL returned {len(found)} failing rows, which blame {blamed}",
+        reason=f"the SQL returned {len(found)} rows, which blame {blamed}; allowed none",
     )
 
 

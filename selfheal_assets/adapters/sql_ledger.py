@@ -3,17 +3,15 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from selfheal_assets.adapters.ledger_payload import canonical_payload, utc
 from selfheal_assets.core.errors import HomeError
-from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.core.record import OPENING, Record, RecordKind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row, Select, Table
-
-OPENING = (RecordKind.BATCH_REGISTERED, RecordKind.WAIVER)
-"""The kinds of record that give an ingest something to do with a batch."""
 
 
 def _records_table() -> "Table":
@@ -36,11 +34,6 @@ def _records_table() -> "Table":
         sa.Index("records_by_subject", "model", "kind", "subject", "sequence"),
         sqlite_autoincrement=True,
     )
-
-
-def _stamp(moment: datetime) -> str:
-    """UTC in one fixed width, so that text order is time order."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 class SqlLedger:
@@ -78,7 +71,7 @@ class SqlLedger:
             with self._connected().begin() as connection:
                 yield connection
         except sa.exc.OperationalError as error:
-            if "no such table" in str(error) or "does not exist" in str(error):
+            if any(sign in str(error) for sign in ("no such table", "does not exist", "unable to open")):
                 raise HomeError(
                     f"The ledger must exist before it is used; received {self._connected().url.render_as_string()} "
                     "without its table. Run `selfheal init`."
@@ -90,8 +83,9 @@ class SqlLedger:
             return 0
         insert = _insert_for(self._connected().dialect.name)
         statement = insert(self._records).on_conflict_do_nothing(index_elements=["key"])
+        rows = [_to_row(record) for record in records]
         with self._transaction() as connection:
-            return sum(connection.execute(statement, _to_row(record)).rowcount for record in records)
+            return sum(connection.execute(statement, row).rowcount for row in rows)
 
     def _select(self, model: str, kind: RecordKind) -> "Select[Any]":
         import sqlalchemy as sa
@@ -172,9 +166,9 @@ class SqlLedger:
 
 
 def _use_wal(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA busy_timeout=30000")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA busy_timeout=30000")
 
 
 def _insert_for(dialect: str) -> Any:
@@ -191,9 +185,10 @@ def _to_row(record: Record) -> dict[str, Any]:
         "kind": str(record.kind),
         "subject": record.subject,
         "status": str(record.status),
-        "event_time": _stamp(record.event_time),
-        "recorded_at": _stamp(record.recorded_at),
-        "payload": json.dumps(dict(record.payload), sort_keys=True, default=str, allow_nan=False),
+        # One fixed width, so that text order is time order.
+        "event_time": utc(record, "event_time").isoformat(timespec="microseconds"),
+        "recorded_at": utc(record, "recorded_at").isoformat(timespec="microseconds"),
+        "payload": canonical_payload(record),
     }
 
 

@@ -5,54 +5,63 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfheal_assets.core.errors import UnreadableFile
+from selfheal_assets.core.errors import UnreadableFileError
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 SUFFIXES = (".csv", ".parquet")
+MISSING = ("NA", "N/A", "#N/A", "NULL", "null", "None", "nan", "NaN")
+"""How CSV writers spell a missing number or time. In a text it may be a value, as NA is a country."""
+
+_YEAR_1, _YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
+"""Where the times of Python begin and end, in microseconds since 1970."""
 
 
 def read_table(path: Path, types: Mapping[str, str]) -> "pd.DataFrame":
     """The file's rows, every column kept. `types` are the declared ones: string, float, integer, boolean, timestamp.
 
     A column that does not parse as its declared type stays text as it came; the checks say so later.
-    Raises UnreadableFile when the bytes are not a table.
+    Raises UnreadableFileError when the bytes are not a table.
     """
     import pyarrow as pa
-    from pyarrow import csv, parquet
+    from pyarrow import parquet
 
     try:
         if path.suffix.lower() == ".csv":
-            options = csv.ConvertOptions(
-                column_types=dict.fromkeys(_header(path), pa.string()),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=True,
-            )
-            table = csv.read_csv(path, convert_options=options)
+            table = _texts(path)
         elif path.suffix.lower() == ".parquet":
             table = parquet.ParquetFile(path).read()
         else:
-            raise UnreadableFile(f"A batch must be one of {SUFFIXES}; received {path.name!r}. Convert the file.")
-    except (pa.ArrowException, UnicodeDecodeError, OSError, ValueError) as error:
+            raise UnreadableFileError(f"A batch must be one of {SUFFIXES}; received {path.name!r}. Convert the file.")
+        if len(set(table.column_names)) < table.num_columns:
+            raise ValueError(f"the column names {table.column_names} repeat")
+        frame: pd.DataFrame = _typed(table, types).to_pandas()
+    except (pa.ArrowException, UnicodeDecodeError, OSError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise UnreadableFile(
+        raise UnreadableFileError(
             f"A landed file must be a readable {path.suffix or 'table'}; received {path.name!r}: {reason}. "
             "Repair the file and release it, or discard it."
         ) from error
-    if len(set(table.column_names)) < table.num_columns:
-        raise UnreadableFile(
-            f"Column names must not repeat; received {table.column_names} in {path.name!r}. Rename the columns."
-        )
-    return _typed(table, types).to_pandas()
+    return frame
 
 
-def _header(path: Path) -> list[str]:
+def _texts(path: Path) -> "pa.Table":
+    """A CSV's columns as the texts that they are; only what is empty is missing."""
+    import pyarrow as pa
     from pyarrow import csv
 
-    with csv.open_csv(path) as reader:
-        return list(reader.schema.names)
+    parsing = csv.ParseOptions(newlines_in_values=True)
+    with csv.open_csv(path, parse_options=parsing) as reader:
+        names = list(reader.schema.names)
+    options = csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()),
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=True,
+    )
+    return csv.read_csv(path, parse_options=parsing, convert_options=options)
 
 
 def _typed(table: "pa.Table", types: Mapping[str, str]) -> "pa.Table":
@@ -68,20 +77,39 @@ def _cast(column: "pa.ChunkedArray", declared: str) -> "pa.ChunkedArray":
 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
     if pa.types.is_timestamp(column.type):
         return _microseconds(column)
+    if not pa.types.is_string(column.type):
+        return compute.cast(column, pa.float64()) if declared == "float" and _is_number(column.type) else column
+    target = {"float": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "timestamp": None}
+    if declared not in target:
+        return column
     try:
-        if declared == "timestamp" and pa.types.is_string(column.type):
-            return _parsed_timestamps(column)
-        if declared == "float":
-            return compute.cast(column, pa.float64())
-        if declared == "integer" and pa.types.is_string(column.type):
-            return compute.cast(column, pa.int64())
-        if declared == "boolean" and pa.types.is_string(column.type):
-            return compute.cast(column, pa.bool_())
+        present = compute.if_else(compute.is_in(column, pa.array(MISSING)), pa.scalar(None, pa.string()), column)
+        return _parsed_timestamps(present) if declared == "timestamp" else _parsed(present, target[declared])
     except pa.ArrowException:
         return column
-    return column
+
+
+def _is_number(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _parsed(column: "pa.ChunkedArray", target: "pa.DataType") -> "pa.ChunkedArray":
+    """Texts as numbers; whole numbers may be written with a point, as pandas does where one of them is missing."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    try:
+        return compute.cast(column, target)
+    except pa.ArrowException:
+        if target != pa.int64():
+            raise
+        return compute.cast(compute.cast(column, pa.float64()), target)
 
 
 def _microseconds(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
@@ -90,7 +118,13 @@ def _microseconds(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
 
     if column.type.tz is None:
         column = compute.assume_timezone(column, "UTC")
-    return compute.cast(column, pa.timestamp("us", "UTC"), safe=False)
+    # Finer than a microsecond is cut; what no microsecond can say is refused.
+    options = compute.CastOptions(target_type=pa.timestamp("us", "UTC"), allow_time_truncate=True)
+    times = compute.cast(column, options=options)
+    found = compute.min_max(compute.cast(times, pa.int64())).as_py()
+    if found["min"] is not None and not _YEAR_1 <= found["min"] <= found["max"] < _YEAR_10000:
+        raise ValueError(f"times must lie in the years 1 to 9999; received {found} microseconds since 1970")
+    return times
 
 
 def _parsed_timestamps(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
@@ -119,6 +153,6 @@ def first_event_time(path: Path, column: str) -> datetime | None:
             with csv.open_csv(path, read_options=csv.ReadOptions(block_size=1 << 16)) as reader:
                 value = reader.read_next_batch().column(column)[0].as_py()
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, StopIteration):
+    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, StopIteration):
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""From a model's YAML to a ModelSpec: unknown keys and impossible values are refused with file and line. Builds no asset."""
+"""From a model's YAML to a ModelSpec: what is wrong is refused with file and line. Builds no asset."""
 
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ def _schema() -> type[Attributes]:
     """Pydantic over the core's own dataclasses, so that a field is declared once, and refused with file and line."""
     hints = get_type_hints(ModelSpec, include_extras=True)
     for hint in hints.values():
-        if is_dataclass(hint):
+        if isinstance(hint, type) and is_dataclass(hint):
             with_config(STRICT)(hint)
     declared: dict[str, Any] = {
         field.name: (hints[field.name], ... if field.default_factory is MISSING else field.default_factory())

@@ -1,4 +1,4 @@
-"""From a model's YAML to a ModelSpec, and from that to its assets, checks, jobs and sensors. Holds no logic of its own."""
+"""From a model's YAML to a ModelSpec, and from that to its assets, checks, jobs and sensors. Holds no logic itself."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -21,6 +21,7 @@ from selfheal_assets.stages.features import features
 from selfheal_assets.stages.ingest import raw_batch
 from selfheal_assets.stages.observe import observed_batch, predictions
 from selfheal_assets.stages.promote import champion_model, reference_data
+from selfheal_assets.stages.rollback import rollback
 from selfheal_assets.stages.train import candidate_model, training_set, tuned_parameters
 
 
@@ -35,7 +36,11 @@ class SelfHealingModel(dg.Component):
         return SCHEMA
 
     @classmethod
-    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+    def load(
+        cls,
+        attributes: BaseModel | None,
+        context: dg.ComponentLoadContext,  # noqa: ARG003 - Dagster's signature
+    ) -> Self:
         assert isinstance(attributes, Attributes)
         return cls(attributes.spec())
 
@@ -61,6 +66,6 @@ def model_definitions(spec: ModelSpec) -> dg.Definitions:
             champion_model(spec),
             reference_data(spec),
         ],
-        jobs=[ingest, retrain, jobs.release_quarantine(spec)],
+        jobs=[ingest, retrain, jobs.release_quarantine(spec), rollback(spec)],
         sensors=[arrivals_sensor(spec, ingest), quality_sensor(spec), drift_sensor(spec, retrain)],
     )

@@ -1,5 +1,6 @@
 """Name the cause behind a model's current evidence, with the reasons. Never decides what to do about it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,7 @@ class Cause(StrEnum):
     BENIGN_DRIFT = "benign_drift"
     HARMFUL_DRIFT = "harmful_drift"
     CONCEPT_DRIFT = "concept_drift"
+    BAD_RELEASE = "bad_release"
     UNKNOWN = "unknown"
 
 
@@ -48,8 +50,8 @@ class _Window:
 
 
 def _window(spec: ModelSpec, evidence: Sequence[Evidence], signal: Signal) -> _Window:
-    newest_first = sorted((e for e in evidence if e.signal is signal), key=lambda e: e.event_time, reverse=True)
-    recent = newest_first[: spec.drift.persistence_n]
+    found = (e for e in evidence if e.signal is signal)
+    recent = sorted(found, key=lambda e: (e.event_time, e.batch_id), reverse=True)[: spec.drift.persistence_n]
     return _Window(
         latest=recent[0] if recent else None,
         raised=tuple(e for e in reversed(recent) if e.status is Status.RAISED),
@@ -59,7 +61,10 @@ def _window(spec: ModelSpec, evidence: Sequence[Evidence], signal: Signal) -> _W
 
 
 def diagnose(spec: ModelSpec, evidence: Sequence[Evidence]) -> Diagnosis:
-    """The cause behind evidence that was all measured against the present champion, in any order."""
+    """The cause behind evidence that was all measured against the present champion, in any order.
+
+    One statement a batch and signal: a batch that was measured again stands with its last measurement.
+    """
     drift = _window(spec, evidence, Signal.DRIFT)
     performance = _window(spec, evidence, Signal.PERFORMANCE)
     if not drift.size and not performance.size:
@@ -83,7 +88,8 @@ def _drift_without_harm(spec: ModelSpec, drift: _Window, performance: _Window, b
     if performance.status is Status.CLEAR:
         reason = f"drift {drift}; performance is clear: {performance.latest.reason if performance.latest else ''}"
         return Diagnosis(cause=Cause.BENIGN_DRIFT, reason=reason, batch_ids=batch_ids)
-    strength = max(e.value or 0.0 for e in drift.raised)
+    values = [e.value for e in drift.raised if e.value is not None and not math.isnan(e.value)]
+    strength = max(values, default=0.0)
     if drift.persistent and strength >= spec.policy.strong_psi:
         reason = (
             f"drift {drift} with PSI {strength:.2f}, at least the strong {spec.policy.strong_psi:.2f}, "

@@ -13,11 +13,11 @@ class BatchError(SelfhealError):
     """A batch cannot be found, read or written."""
 
 
-class UnreadableFile(BatchError):
+class UnreadableFileError(BatchError):
     """A landed file's bytes are not a table."""
 
 
-class FileWithdrawn(BatchError):
+class FileWithdrawnError(BatchError):
     """A registered file was removed or replaced by its sender before it was read."""
 
 
@@ -37,7 +37,7 @@ class RegistryError(SelfhealError):
     """The model registry refused or lost something."""
 
 
-class AliasConflict(RegistryError):
+class AliasConflictError(RegistryError):
     """Compare-and-swap found another version under the alias than expected."""
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from selfheal_assets.core.diagnosis import Cause
-from selfheal_assets.core.evidence import Evidence, Signal
+from selfheal_assets.core.evidence import Evidence, Signal, Status
 from selfheal_assets.core.policy import Action, DecisionStatus
 from selfheal_assets.core.record import Record
 
@@ -14,6 +14,7 @@ from selfheal_assets.core.record import Record
 class IncidentState(StrEnum):
     HEALING = "HEALING"
     VERIFYING = "VERIFYING"
+    """The new champion serves, and no batch has shown yet that its performance is clear."""
     RESOLVED = "RESOLVED"
     SUPPRESSED = "SUPPRESSED"
     ESCALATED = "ESCALATED"
@@ -25,6 +26,8 @@ class OutcomeStatus(StrEnum):
     PROMOTED = "PROMOTED"
     REFUSED = "REFUSED"
     """The gate did not pass; the champion stays."""
+    ROLLED_BACK = "ROLLED_BACK"
+    """The champion was taken back; the version named serves again."""
     FAILED = "FAILED"
     """The run crashed more often than it may be tried."""
 
@@ -86,7 +89,7 @@ def _incident(decision: Record, metric: str, higher_is_better: bool, history: Hi
         decision_id=decision.subject,
         cause=Cause(payload["cause"]),
         action=Action(payload["action"]),
-        state=_state(decision, outcome, after),
+        state=_state(decision, outcome, history.performance),
         batch_ids=batch_ids,
         opened_at=opened_at,
         detected_s=(decision.recorded_at - opened_at).total_seconds(),
@@ -99,7 +102,7 @@ def _incident(decision: Record, metric: str, higher_is_better: bool, history: Hi
     )
 
 
-def _state(decision: Record, outcome: Record | None, after: float | None) -> IncidentState:
+def _state(decision: Record, outcome: Record | None, performance: Sequence[Evidence]) -> IncidentState:
     if decision.status == DecisionStatus.SUPPRESSED:
         return IncidentState.SUPPRESSED
     if decision.payload["action"] != Action.RETRAIN:
@@ -108,7 +111,13 @@ def _state(decision: Record, outcome: Record | None, after: float | None) -> Inc
         return IncidentState.HEALING
     if outcome.status != OutcomeStatus.PROMOTED:
         return IncidentState.ESCALATED
-    return IncidentState.VERIFYING if after is None else IncidentState.RESOLVED
+    return IncidentState.RESOLVED if _recovered(outcome, performance) else IncidentState.VERIFYING
+
+
+def _recovered(promotion: Record, performance: Sequence[Evidence]) -> bool:
+    """Only a batch on which the new champion is CLEAR closes the incident; harm and doubt leave it open."""
+    of_new = [e for e in performance if e.champion_version == promotion.payload["version"]]
+    return any(e.signal is Signal.PERFORMANCE and e.status is Status.CLEAR for e in of_new)
 
 
 def _metric_story(

@@ -15,6 +15,7 @@ from selfheal_assets.core.record import Record, RecordKind
 class Action(StrEnum):
     QUARANTINE = "quarantine"
     RETRAIN = "retrain"
+    ROLLBACK = "rollback"
     NOTHING = "nothing"
 
 
@@ -31,6 +32,7 @@ ACTIONS: Mapping[Cause, Action] = {
     Cause.BENIGN_DRIFT: Action.NOTHING,
     Cause.HARMFUL_DRIFT: Action.RETRAIN,
     Cause.CONCEPT_DRIFT: Action.RETRAIN,
+    Cause.BAD_RELEASE: Action.ROLLBACK,
     Cause.UNKNOWN: Action.NOTHING,
 }
 """The first policy. Doubt (UNKNOWN) never touches production."""
@@ -88,7 +90,7 @@ def _held_back(
     policy = spec.policy
     if policy.autonomy == "observe":
         return "autonomy is 'observe': decisions are recorded, not carried out"
-    last = max(retrains, key=lambda record: record.recorded_at, default=None)
+    last = max(retrains, key=lambda record: (record.recorded_at, record.sequence), default=None)
     if last is not None and list(last.payload["training_batches"]) == list(training_batches):
         return "no new clean batch has come since the last attempt"
     heals = [record for record in retrains if record.payload["cause"] != Cause.NO_CHAMPION]
@@ -113,8 +115,8 @@ def decide(
 ) -> Decision:
     """The decision about a diagnosis.
 
-    `past` are the model's earlier DECISION records in any order; `training_batches` are what a retraining would learn
-    from now. The same arguments always give the same decision.
+    `past` are the model's earlier DECISION records in any order, the last retrainings at least; `training_batches` are
+    what a retraining would learn from now. The same arguments always give the same decision.
     """
     action = ACTIONS[diagnosis.cause]
     retrains = [r for r in past if r.payload["action"] == Action.RETRAIN and r.status == DecisionStatus.DECIDED]
@@ -125,11 +127,17 @@ def decide(
         action=action,
         status=DecisionStatus.SUPPRESSED if held_back else DecisionStatus.DECIDED,
         champion_version=champion_version,
-        attempt=1 + sum(r.payload["champion_version"] == champion_version for r in retrains),
+        attempt=_attempts(retrains, champion_version) + 1,
         reason=diagnosis.reason,
         refused=_refused(action, diagnosis, held_back),
         batch_ids=diagnosis.batch_ids,
     )
+
+
+def _attempts(retrains: Sequence[Record], champion_version: str | None) -> int:
+    """The last attempt's number. Not their count: `past` may lack the oldest, and a repeated id would never be run."""
+    tried = (r.payload["attempt"] for r in retrains if r.payload["champion_version"] == champion_version)
+    return max(tried, default=0)
 
 
 def _refused(action: Action, diagnosis: Diagnosis, held_back: str | None) -> tuple[str, ...]:

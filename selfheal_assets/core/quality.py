@@ -1,4 +1,4 @@
-"""Declared checks, their outcomes, and the split of a batch into clean and quarantined rows. Never evaluates a check."""
+"""Declared checks and what each found on a batch. Never evaluates a check."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

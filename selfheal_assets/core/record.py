@@ -19,6 +19,10 @@ class RecordKind(StrEnum):
     WAIVER = "waiver"
 
 
+OPENING = (RecordKind.BATCH_REGISTERED, RecordKind.WAIVER)
+"""The kinds of record that give an ingest something to do with a batch."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """What the ledger keeps. `key` is the identity: appending the same key twice changes nothing."""

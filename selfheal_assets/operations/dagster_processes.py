@@ -30,6 +30,8 @@ def running_dagster(home: Path, port: int | None, *, start_seconds: float = 90.0
 
     Raises HomeError when another one runs over the same home, or when it does not come up in time.
     """
+    # A plain `kill` must stop the children too: as an exception it passes through every `finally` on the way.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     lock = FileLock(home / ".running.lock")
     try:
         lock.acquire(timeout=0)
@@ -111,7 +113,8 @@ def _wait_for(url: str, children: "list[subprocess.Popen[bytes]]", home: Path, s
         for child in children:
             if child.poll() is not None:
                 raise HomeError(
-                    f"Dagster must stay up; received exit code {child.returncode} of {child.args}. See {home / 'logs'}."
+                    f"Dagster must stay up; received exit code {child.returncode} of {child.args!r}. "
+                    f"See {home / 'logs'}."
                 )
         if _loaded(url):
             return

@@ -1,8 +1,9 @@
-"""The demonstration: a scripted world meets a real Dagster instance; what it did is told and judged. Never helps it heal."""
+"""The demonstration: a scripted world meets a real Dagster instance; what it did is judged. Never helps it heal."""
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from selfheal_assets.core.diagnosis import Cause
 from selfheal_assets.core.errors import SelfhealError
@@ -12,6 +13,7 @@ from selfheal_assets.operations.demo_result import NEW_WORLD, Result
 from selfheal_assets.operations.models import model_named
 from selfheal_assets.operations.teller import Teller
 from selfheal_assets.simulator.landing import Dropped, simulate
+from selfheal_assets.simulator.payment_draws import WINDOW
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
 from selfheal_assets.wiring import Services
 
@@ -50,6 +52,9 @@ PHASES = (
 )
 
 
+BATCHES = sum(len(phase.plan) for phase in PHASES)
+
+
 @dataclass(kw_only=True)
 class Demonstration:
     """What was dropped, and what became of it."""
@@ -60,6 +65,8 @@ class Demonstration:
     seed: int
     phase_seconds: float
     begun: float = field(default_factory=time.monotonic)
+    epoch: datetime = field(default_factory=lambda: datetime.now(UTC) - BATCHES * WINDOW)
+    """Where the event times begin: the last batch ends now, as if the feed were live."""
     dropped: list[Dropped] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
 
@@ -69,7 +76,7 @@ class Demonstration:
         folder = self.services.batches.landing(self.spec.name)
         for phase in PHASES:
             yield f"[bold]{phase.title}[/bold]"
-            for dropped in simulate(world, phase.plan, self.rows, folder, usual=phase.usual):
+            for dropped in simulate(world, phase.plan, self.rows, folder, usual=phase.usual, epoch=self.epoch):
                 self.dropped.append(dropped)
                 new_world = phase.usual is not Regime.HEALTHY and dropped.fault == "healthy"
                 self.faults[dropped.path.name] = NEW_WORLD if new_world else dropped.fault

@@ -37,8 +37,8 @@ def initialise(home: Path, progress: Callable[[str], None] = lambda _: None) -> 
         made = stamp.read_text(encoding="utf-8").split() if stamp.exists() else []
         if made and made[0] != LAYOUT:
             raise HomeError(
-                f"The home's layout must be {LAYOUT}; received {made[0]!r} in {stamp}. Use another SELFHEAL_HOME, or the "
-                "version of selfheal that made it."
+                f"The home's layout must be {LAYOUT}; received {made[0]!r} in {stamp}. "
+                "Use another SELFHEAL_HOME, or the version of selfheal that made it."
             )
         models = [spec.name for spec in declared_models(services)]
         if made[1:] != models:

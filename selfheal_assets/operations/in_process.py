@@ -1,9 +1,9 @@
-"""Drive a model's sensors and run what they ask for, here and now, without a daemon. For tests, trials and benchmarks."""
+"""Drive a model's sensors and run what they ask for, here and now. Never starts a daemon: for tests and benchmarks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.partitions.context import partition_loading_context
 
 from selfheal_assets.components.self_healing_model import model_definitions
 from selfheal_assets.core.model_spec import ModelSpec
@@ -34,19 +34,21 @@ class InProcessLoop:
         definition = self._repository.get_sensor_def(name)
         sensor_context = dg.build_sensor_context(
             instance=self.instance,
+            # With it Dagster counts the partitions that the same tick asks to be added as present.
+            instance_ref=self.instance.get_ref(),
             cursor=self._cursors.get(name),
             repository_def=self._repository,
             sensor_name=name,
             resources={"selfheal": self.services},
         )
-        with sensor_context as context, partition_loading_context(dynamic_partitions_store=self.instance):
+        with sensor_context as context:
             data = definition.evaluate_tick(context)
         self._cursors[name] = data.cursor or self._cursors.get(name)
         for request in data.dynamic_partitions_requests or []:
             self._change_partitions(request)
         self.ticks.append(f"{name}: {data.skip_message or f'requested {len(data.run_requests or [])} runs'}")
         return [
-            self._execute(name, request.job_name or definition.job_name, request)
+            self._execute(name, request.job_name or definition.job.name, request)
             for request in data.run_requests or []
             if not self._known(name, request)
         ]
@@ -86,10 +88,15 @@ class InProcessLoop:
         return result.run_id
 
     def run(
-        self, job_name: str, *, partition_key: str | None = None, run_config: dict[str, object] | None = None
+        self,
+        job: str,
+        *,
+        partition_key: str | None = None,
+        run_config: dict[str, object] | None = None,
+        tags: dict[str, str] | None = None,
     ) -> bool:
-        """Execute one of the model's jobs by hand; True when it succeeded."""
-        result = self._repository.get_job(f"{self.spec.name}_{job_name}").execute_in_process(
-            instance=self.instance, partition_key=partition_key, run_config=run_config, raise_on_error=False
+        """Execute the model's job `<model>_<job>` by hand; True when it succeeded."""
+        result = self._repository.get_job(f"{self.spec.name}_{job}").execute_in_process(
+            instance=self.instance, partition_key=partition_key, run_config=run_config, tags=tags, raise_on_error=False
         )
         return result.success

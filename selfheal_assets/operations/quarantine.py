@@ -79,8 +79,8 @@ def release(
         run_config = {"ops": {f"{spec.name}__checked_batch": {"config": config}}}
         if not loop.run("release_quarantine", partition_key=batch_id, run_config=run_config):
             raise BatchError(
-                f"The release must run to its end; received a failed run for {batch_id!r}. Nothing was lost: open the run "
-                "in the Dagster UI for the reason, then release again."
+                f"The release must run to its end; received a failed run for {batch_id!r}. "
+                "Nothing was lost: open the run in the Dagster UI for the reason, then release again."
             )
     settled = services.ledger.current(spec.name, RecordKind.BATCH_SETTLED, [batch_id])[batch_id]
     return BatchStatus(settled.status)

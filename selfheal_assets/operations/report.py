@@ -1,4 +1,4 @@
-"""Lay out for a terminal what the ledger tells: tables for status, quarantine and the demonstration. Computes nothing."""
+"""Lay out for a terminal what the ledger tells: status, quarantine and the demonstration. Computes nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -64,7 +64,7 @@ def batch_table(batches: Sequence[story.BatchStory], title: str, faults: dict[st
         "done",
     ]
     for name in names:
-        table.add_column(name, justify="right" if name in ("clean", "quarantined", "metric") else "left")
+        table.add_column(name, justify="right" if name in ("clean", "quarantined", "metric") else "left", no_wrap=True)
     for b in batches:
         fault = [faults.get(b.file_name, "")] if faults else []
         counts = f"{b.rows_clean:,}", f"{b.rows_quarantined:,}" if b.rows_quarantined else ""
@@ -81,7 +81,8 @@ def incident_table(incidents: Sequence[Incident], title: str) -> Table:
     for i in incidents:
         seconds = [f"{s:.0f} s" if s is not None else "" for s in (i.detected_s, i.repaired_s)]
         figures = [_number(v) for v in (i.before, i.worst, i.after)]
-        table.add_row(i.cause, i.action, i.state, *seconds, *figures, ", ".join(b[:13] for b in i.batch_ids))
+        batches = ", ".join(batch_id.rsplit("-", 1)[0] for batch_id in i.batch_ids)
+        table.add_row(i.cause, i.action, i.state, *seconds, *figures, batches)
     return table
 
 

@@ -64,7 +64,7 @@ def _actions(decisions: list[Record]) -> dict[str, str]:
     words: dict[str, str] = {}
     for decision in decisions:
         action = Action(decision.payload["action"])
-        word = {Action.RETRAIN: "retrain", Action.QUARANTINE: "quarantine", Action.NOTHING: "watch"}[action]
+        word = "watch" if action is Action.NOTHING else str(action)
         if action is Action.RETRAIN and decision.status != DecisionStatus.DECIDED:
             word = "watch"
         for batch_id in decision.payload["batch_ids"]:

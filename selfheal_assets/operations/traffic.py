@@ -17,9 +17,9 @@ ROUNDS_A_WORLD = 3
 
 def wait() -> Iterator[Dropped]:
     """Yields nothing, until it is interrupted."""
+    yield from ()
     while True:
         time.sleep(1.0)
-    yield
 
 
 def keep_dropping(services: Services, seconds: float) -> Iterator[Dropped]:

@@ -12,9 +12,9 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import LandedFile, Services
 from selfheal_assets.sensors.runs import MAX_ATTEMPTS, active_run, runs_with_tag
+from selfheal_assets.stages import jobs
 from selfheal_assets.stages.batch_records import BatchStatus, settle
 from selfheal_assets.stages.identity import MODEL_TAG, partitions
-from selfheal_assets.stages import jobs
 from selfheal_assets.stages.jobs import AssetJob
 
 BATCHES_PER_RUN = 24
@@ -78,7 +78,8 @@ def _register(selfheal: Services, spec: ModelSpec) -> _Arrivals:
             selfheal.batches.drop_duplicate(spec.name, file.path.name, batch_id)
             duplicates.append(batch_id)
         else:
-            records.append(_registration(selfheal, spec, file, batch_id, withdrawn=settled[0].sequence if closed else 0))
+            withdrawn = settled[0].sequence if closed and settled else 0
+            records.append(_registration(selfheal, spec, file, batch_id, withdrawn=withdrawn))
     records.sort(key=lambda r: (r.event_time, r.subject))
     selfheal.ledger.append(*records)
     return _Arrivals(registered=[r.subject for r in records], duplicates=duplicates, waiting=len(fresh) - len(chosen))
@@ -94,9 +95,7 @@ def _within_budget(landed: Sequence[LandedFile]) -> list[LandedFile]:
     return chosen
 
 
-def _registration(
-    selfheal: Services, spec: ModelSpec, file: LandedFile, batch_id: str, *, withdrawn: int
-) -> Record:
+def _registration(selfheal: Services, spec: ModelSpec, file: LandedFile, batch_id: str, *, withdrawn: int) -> Record:
     """`withdrawn` is the place of the record by which the same file was withdrawn before, or 0."""
     begins = selfheal.batches.first_event_time(file.path, spec.data.event_timestamp)
     return Record(

@@ -81,7 +81,7 @@ def _decide(selfheal: Services, spec: ModelSpec) -> tuple[Decision, Record | Non
     version = _champion_version(selfheal, spec)
     diagnosis = _no_champion(selfheal, spec) if version is None else diagnose(spec, evidence.get(version, ()))
     learnable = training_batches(selfheal, spec)
-    past = selfheal.ledger.newest(spec.name, RecordKind.DECISION, limit=PAST_DECISIONS)
+    past = _past_retrains(selfheal, spec)
     decision = decide(spec, diagnosis, champion_version=version, past=past, training_batches=learnable, now=now)
     if decision.action is Action.NOTHING and not decision.batch_ids:
         return decision, None
@@ -95,20 +95,35 @@ def _decide(selfheal: Services, spec: ModelSpec) -> tuple[Decision, Record | Non
     return decision, record if selfheal.ledger.append(record) else None
 
 
+def _past_retrains(selfheal: Services, spec: ModelSpec) -> list[Record]:
+    """By their outcomes: decisions to retrain alone have one, and those about batches are many more."""
+    ended = selfheal.ledger.newest(spec.name, RecordKind.OUTCOME, limit=PAST_DECISIONS)
+    return list(selfheal.ledger.current(spec.name, RecordKind.DECISION, [record.subject for record in ended]).values())
+
+
 def _evidence(selfheal: Services, spec: ModelSpec) -> dict[str, list[Evidence]]:
-    """The recent evidence by champion version; enough for n batches of two signals, and some to spare."""
+    """The recent evidence by champion version; enough for n batches of two signals, and some to spare.
+
+    A batch that was released and measured again counts once, as measured last.
+    """
     limit = 4 * spec.drift.persistence_n + 8
-    found: dict[str, list[Evidence]] = {}
+    found: dict[str, dict[tuple[str, str], Evidence]] = {}
     for record in selfheal.ledger.newest(spec.name, RecordKind.EVIDENCE, limit=limit):
         evidence = Evidence.from_record(record)
-        found.setdefault(str(evidence.champion_version), []).append(evidence)
-    return found
+        of_version = found.setdefault(str(evidence.champion_version), {})
+        of_version.setdefault((evidence.signal, evidence.batch_id), evidence)
+    return {version: list(evidences.values()) for version, evidences in found.items()}
 
 
 def _champion_version(selfheal: Services, spec: ModelSpec) -> str | None:
-    """As promoted last. Read from the ledger: a tick has no second to spare for importing the registry's client."""
-    promoted = selfheal.ledger.newest(spec.name, RecordKind.OUTCOME, status=OutcomeStatus.PROMOTED)
-    return str(promoted[0].payload["version"]) if promoted else None
+    """As promoted, or put back, last. From the ledger: a tick has no second to spare to import the registry's client."""
+    moved = [
+        record
+        for status in (OutcomeStatus.PROMOTED, OutcomeStatus.ROLLED_BACK)
+        for record in selfheal.ledger.newest(spec.name, RecordKind.OUTCOME, status=status)
+    ]
+    last = max(moved, key=lambda record: record.sequence, default=None)
+    return str(last.payload["version"]) if last else None
 
 
 def _champion_metric(selfheal: Services, spec: ModelSpec, version: str | None) -> float | None:

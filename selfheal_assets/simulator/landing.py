@@ -1,18 +1,17 @@
 """Drop batches into a landing folder: tables and a plan of faults in, files out. Never replaces a file there."""
 
 import io
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import numpy as np
 
 from selfheal_assets.core.errors import BatchError, SpecError
+from selfheal_assets.durable import replaced
 from selfheal_assets.simulator.faults import Cause, Fault, FileEffect, fault_named
 from selfheal_assets.simulator.payments import (
     EPOCH,
@@ -126,23 +125,9 @@ def _encode(frame: "pd.DataFrame", suffix: str) -> bytes:
 
 
 def _put(content: bytes, folder: Path, name: str) -> Path:
-    """Make the bytes durable under a name that readers skip, then give them their own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    target, waiting = folder / name, folder / f".{uuid4().hex}.tmp"
-    try:
-        with waiting.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # A plain rename would replace a file that has landed and was not read yet.
-        if target.exists():
+    target = folder / name
+    with replaced(target) as draft:
+        draft.write_bytes(content)
+        if target.exists():  # It has landed, and was not read yet.
             raise FileExistsError(f"{name} exists")
-        waiting.rename(target)
-    finally:
-        waiting.unlink(missing_ok=True)
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
     return target

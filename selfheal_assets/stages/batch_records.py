@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.core.record import OPENING, Record, RecordKind
 from selfheal_assets.ports import Services
 
 
@@ -28,8 +28,7 @@ IN_FLIGHT = 100
 
 def opening(services: Services, spec: ModelSpec, batch_id: str) -> int:
     """The place in the ledger of what last gave an ingest something to do with the batch: the identity of this try."""
-    kinds = (RecordKind.BATCH_REGISTERED, RecordKind.WAIVER)
-    found = [services.ledger.newest(spec.name, kind, subject=batch_id) for kind in kinds]
+    found = [services.ledger.newest(spec.name, kind, subject=batch_id) for kind in OPENING]
     return max(record.sequence for records in found for record in records)
 
 

@@ -9,7 +9,7 @@ from selfheal_assets.ports import ModelVersion, Services
 if TYPE_CHECKING:
     import pandas as pd
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+CHAMPION, PREVIOUS = "champion", "previous"
 SCORE = "score"
 
 

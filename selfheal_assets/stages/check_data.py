@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+UNSHOWN = ("sql", "event_id", "across_batches")
+"""Arguments of a check that are for machines."""
+
+PARTS = {
+    "clean_batch": "The rows that pass every check of severity error.",
+    "quarantined_batch": "The rows that do not, with the reason; `selfheal quarantine` is the way back.",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
     """One batch after its checks ran."""
@@ -39,33 +48,11 @@ class _Judged:
 
 def checked_batch(spec: ModelSpec, checks: Sequence[Check]) -> dg.AssetsDefinition:
     """The multi-asset of `m/clean_batch` and `m/quarantined_batch`, with one asset check a declared test."""
-    described = {
-        "clean_batch": "The rows that pass every check of severity error.",
-        "quarantined_batch": "The rows that do not, with the reason; `selfheal quarantine` is the way back.",
-    }
 
     @dg.multi_asset(
         name=f"{spec.name}__checked_batch",
-        specs=[
-            dg.AssetSpec(
-                **attributes(spec, name, "greatexpectations", "parquet"),
-                deps=[key(spec, "raw_batch")],
-                partitions_def=partitions(spec),
-                description=description,
-                skippable=True,
-            )
-            for name, description in described.items()
-        ],
-        check_specs=[
-            dg.AssetCheckSpec(
-                check.name,
-                asset=key(spec, "clean_batch"),
-                description=check.description or None,
-                partitions_def=partitions(spec),
-                metadata={"test": check.test, "severity": check.severity, "column": check.column or "(table)"},
-            )
-            for check in checks
-        ],
+        specs=[_part(spec, name, description) for name, description in PARTS.items()],
+        check_specs=[_check_spec(spec, check) for check in checks],
         can_subset=True,
         **by_batch(spec),
     )
@@ -85,6 +72,32 @@ def checked_batch(spec: ModelSpec, checks: Sequence[Check]) -> dg.AssetsDefiniti
             yield dg.MaterializeResult(asset_key=key(spec, "clean_batch"))
 
     return checked_batch
+
+
+def _described(check: Check) -> str:
+    where = f", where {check.where}" if check.where else ""
+    bounds = ", ".join(f"{name} {value}" for name, value in check.arguments.items() if name not in UNSHOWN)
+    return f"{check.test} of {check.column or 'the batch'}{': ' + bounds if bounds else ''}{where}"
+
+
+def _part(spec: ModelSpec, name: str, description: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        **attributes(spec, name, "greatexpectations", "parquet"),
+        deps=[key(spec, "raw_batch")],
+        partitions_def=partitions(spec),
+        description=description,
+        skippable=True,
+    )
+
+
+def _check_spec(spec: ModelSpec, check: Check) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        check.name,
+        asset=key(spec, "clean_batch"),
+        description=check.description or _described(check),
+        partitions_def=partitions(spec),
+        metadata={"test": check.test, "severity": check.severity, "column": check.column or "(table)"},
+    )
 
 
 def _candidate(selfheal: Services, spec: ModelSpec, batch_id: str) -> "pd.DataFrame | None":

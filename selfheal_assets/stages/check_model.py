@@ -58,7 +58,7 @@ def validation_report(spec: ModelSpec) -> dg.AssetsDefinition:
     @dg.asset(
         **attributes(spec, "validation_report", "xgboost"),
         deps=[key(spec, "candidate_model")],
-        description="The judgement of the candidate: floors, champion comparison, slices, calibration, latency, reload.",
+        description="Judgement of the candidate: floors, champion comparison, slices, calibration, latency, reload.",
         check_specs=[
             dg.AssetCheckSpec(name, asset=asset_key, blocking=True, description=description)
             for name, description in GATES.items()
@@ -160,8 +160,9 @@ class _Judgement:
         """The document that `m/champion_model` reads."""
         name, label = self._spec.performance.metric, self._holdout.label
         against = None if self._champion_score is None else metric(name, label, self._champion_score)
+        verdict = str(overall(results))
         report = {
-            "verdict": str(overall(results)),
+            "verdict": verdict,
             "version": self._version.version,
             "champion_version": self._serving.version if self._serving else None,
             "metric": metric(name, label, self._score),
@@ -170,7 +171,7 @@ class _Judgement:
             "gates": [_row(result) for result in results],
         }
         self._services.batches.write_document(self._spec.name, f"validation-{self._decision.subject}", report)
-        self._services.registry.tag(self._version, {"verdict": report["verdict"]})
+        self._services.registry.tag(self._version, {"verdict": verdict})
         return report
 
     def metadata(self, results: Sequence[GateResult], report: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from selfheal_assets.core.drift_column import ComparedColumn
 from selfheal_assets.core.errors import DetectorError
 from selfheal_assets.core.model_spec import DriftSpec, ModelSpec
 from selfheal_assets.ports import DriftDetector, TwoSampleTest
+from selfheal_assets.stages.champion import SCORE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 BATCH_ROWS = 20_000
 """A sample of this size finds a shift of 0.05 standard deviations; more rows only cost time."""
 SAMPLE_SEED = 20_000
-SCORE = "score"
 
 
 def compare_frames(

@@ -1,4 +1,4 @@
-"""Features: clean rows in; the feature store extended, and the batch's point-in-time features out. Never sees quarantine."""
+"""Features: clean rows in; the feature store extended, the batch's features out. Never sees quarantine."""
 
 from typing import TYPE_CHECKING, Any
 

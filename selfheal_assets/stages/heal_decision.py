@@ -14,7 +14,7 @@ from selfheal_assets.stages.identity import DECISION_TAG
 
 def heal_decision(context: dg.AssetExecutionContext, services: Services, spec: ModelSpec) -> Record:
     """The DECISION record of this run: named by the run's tag, else one in the name of the person who launched it."""
-    decision_id = context.run.tags.get(DECISION_TAG) or f"by-hand-{context.run.root_run_id or context.run_id}"[:24]
+    decision_id = context.run.tags.get(DECISION_TAG) or f"by-hand-{context.run.root_run_id or context.run.run_id}"[:24]
     found = services.ledger.newest(spec.name, RecordKind.DECISION, subject=decision_id)
     if found:
         return found[0]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from selfheal_assets.core.errors import FileWithdrawn, UnreadableFile
+from selfheal_assets.core.errors import FileWithdrawnError, UnreadableFileError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import RecordKind
 from selfheal_assets.ports import Services
@@ -34,11 +34,11 @@ def _take(
     name = registered.payload["file_name"]
     try:
         frame = selfheal.batches.take(spec.name, batch_id, name, types)
-    except UnreadableFile as error:
+    except UnreadableFileError as error:
         _quarantine_bytes(selfheal, spec, batch_id, name, str(error))
         context.log.warning(str(error))
         return {"verdict": dg.MetadataValue.text("QUARANTINED"), "reason": dg.MetadataValue.text(str(error))}
-    except FileWithdrawn as error:
+    except FileWithdrawnError as error:
         settle(selfheal, spec, batch_id, BatchStatus.WITHDRAWN, reasons=[str(error)])
         context.log.warning(str(error))
         return {"verdict": dg.MetadataValue.text("WITHDRAWN"), "reason": dg.MetadataValue.text(str(error))}

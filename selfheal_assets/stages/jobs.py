@@ -1,13 +1,15 @@
 """Name the runs of a model: which assets an ingest, a retraining and a release materialize. Holds no logic."""
 
+from typing import TypeAlias
+
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition as AssetJob,
-)
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.stages.identity import MODEL_TAG, key, partitions
 
+AssetJob: TypeAlias = UnresolvedAssetJobDefinition
+"""What `dg.define_asset_job` gives."""
 CHECKED = ("clean_batch", "quarantined_batch", "features", "predictions", "drift_report", "performance_report")
 TRAINED = (
     "training_set",

@@ -24,11 +24,10 @@ def _cell(value: Any) -> str | int | float | bool | None:
 
 def table(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]") -> dg.MetadataValue:
     """An inline table of at most 50 rows; an empty one says so as text."""
-    if not isinstance(rows, Sequence):
-        rows = rows.head(MAX_ROWS).to_dict("records")
-    if not rows:
+    shown = rows[:MAX_ROWS] if isinstance(rows, Sequence) else rows.head(MAX_ROWS).to_dict("records")
+    if not shown:
         return dg.MetadataValue.text("no rows")
-    records = [dg.TableRecord({str(name): _cell(v) for name, v in row.items()}) for row in rows[:MAX_ROWS]]
+    records = [dg.TableRecord({str(name): _cell(value) for name, value in row.items()}) for row in shown]
     return dg.MetadataValue.table(records, schema=_schema(records))
 
 

@@ -36,9 +36,9 @@ def predictions(spec: ModelSpec) -> dg.AssetsDefinition:
         for batch_id in context.partition_keys:
             if selfheal.batches.has(spec.name, "features", batch_id):
                 frame = selfheal.batches.read(spec.name, "features", batch_id)
-                scored = frame[[spec.data.event_id, spec.data.event_timestamp, spec.data.label]].assign(
-                    **{SCORE: model.score(frame[selfheal.features.names(spec)]), "champion_version": serving.version}
-                )
+                scored = frame[[spec.data.event_id, spec.data.event_timestamp, spec.data.label]].copy()
+                scored[SCORE] = model.score(frame[selfheal.features.names(spec)])
+                scored["champion_version"] = serving.version
                 selfheal.batches.write(spec.name, "scores", batch_id, scored)
                 metadata = {
                     "dagster/row_count": len(scored),

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from selfheal_assets.core.errors import AliasConflict, TrainingError
+from selfheal_assets.core.errors import AliasConflictError, TrainingError
 from selfheal_assets.core.gates import Verdict
 from selfheal_assets.core.incident import OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
@@ -64,7 +64,7 @@ def _promote(selfheal: Services, spec: ModelSpec, report: dict[str, Any]) -> str
         return report["champion_version"]
     judged_against = report["champion_version"]
     if (serving.version if serving else None) != judged_against:
-        raise AliasConflict(
+        raise AliasConflictError(
             f"A candidate may only replace the champion it was judged against, version {judged_against}; received "
             f"version {serving.version if serving else None} under the alias. Materialize the validation report again."
         )

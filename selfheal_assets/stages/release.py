@@ -33,7 +33,7 @@ def start_release(
             )
         return
     earlier = services.ledger.newest(spec.name, RecordKind.WAIVER, subject=batch_id)
-    if earlier and earlier[0].payload["run_id"] == context.run_id:
+    if earlier and earlier[0].payload["run_id"] == context.run.run_id:
         return
     _check_names(services, spec, release)
     services.batches.read_quarantine(spec.name, batch_id)
@@ -50,7 +50,7 @@ def start_release(
             status="RELEASED",
             event_time=now,
             recorded_at=now,
-            payload={"attempt": number, "run_id": context.run_id, **release.model_dump()},
+            payload={"attempt": number, "run_id": context.run.run_id, **release.model_dump()},
         )
     )
 

@@ -169,7 +169,7 @@ def candidate_of(services: Services, spec: ModelSpec, decision: Record) -> Model
         if version.tags.get("decision_id") == decision.subject:
             return version
     raise TrainingError(
-        f"A decision must have a registered candidate before it is judged; received {decision.subject}, which has none. "
+        f"A decision must have a registered candidate before it is judged; received {decision.subject} without one. "
         f"Materialize {spec.name}/candidate_model in the same run."
     )
 

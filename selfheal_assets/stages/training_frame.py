@@ -1,4 +1,4 @@
-"""The frame that a candidate learns from and is judged on: built once a decision, then read back. Never tunes or fits."""
+"""The frame that a candidate learns from and is judged on: built once a decision, then read. Never tunes or fits."""
 
 import hashlib
 from collections.abc import Sequence

@@ -146,6 +146,20 @@ TABLE_CASES = [
     ("mean_between_reference", "empty", {"max_shift_sd": 1}, {}, ERRORED),
 ]
 
+TABLE_REASONS = {
+    1: "share of rows without device 0.166667; allowed at most 0.1",
+    5: "6 rows; allowed at least 7",
+    6: "6 rows; allowed at most 5",
+    9: "columns missing: more; allowed exactly the 10 declared",
+    10: "columns not declared: id; allowed exactly the 8 declared",
+    12: "amount is float, not integer",
+    15: "newest row 2026-01-01 22:00:00 UTC; allowed at least 2026-01-01 23:00:00 UTC (max_age_hours 1)"
+    " (where count < 5)",
+    18: "mean of amount inf; allowed 2.5 ± 1.11803 (1.38197 to 3.61803), the reference's mean ± 1 sd",
+    20: "median of amount 30; allowed 2.5 ± 1.11803 (1.38197 to 3.61803), the reference's median ± 1 sd",
+    21: "there are no values to compare",
+}
+
 
 def test_table_tests(checks_of: Evaluate) -> None:
     checks = [
@@ -160,10 +174,10 @@ def test_table_tests(checks_of: Evaluate) -> None:
     assert all(outcome.failing_rows == () for outcome in outcomes)
     assert all(outcome.reason for outcome in outcomes if outcome.status is not PASSED)
     assert outcomes[4].observed == 6.0
-    assert outcomes[5].reason == "6.0, expected at least 7"
-    assert outcomes[9].observed == "missing columns ['more'], columns not declared []"
+    assert outcomes[1].observed == pytest.approx(1 / 6)
+    assert outcomes[9].observed == "missing: more"
     assert outcomes[14].observed == NOW.isoformat()
-    assert outcomes[-1].reason == "there are no values to compare"
+    assert {case: outcome.reason for case, outcome in enumerate(outcomes) if outcome.reason} == TABLE_REASONS
 
 
 def test_column_types_tell_what_is_wrong_and_never_crash(checks_of: Evaluate) -> None:
@@ -177,7 +191,11 @@ def test_column_types_tell_what_is_wrong_and_never_crash(checks_of: Evaluate) ->
     }
     (outcome,) = checks_of(frame(), [check("column_types", arguments={"types": wanted})])
     assert outcome.status is FAILED
-    assert outcome.observed == "words is string, amount is float, count is integer, time is timestamp, gone is absent"
+    assert outcome.observed == outcome.reason
+    assert outcome.reason == (
+        "words is string, not integer; amount is float, not integer; count is integer, not boolean; "
+        "time is timestamp, not string; gone is absent, not float"
+    )
 
 
 def test_freshness_of_a_batch_that_lies_ahead(checks_of: Evaluate) -> None:

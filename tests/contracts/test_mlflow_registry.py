@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 
 from selfheal_assets.adapters.mlflow_registry import MlflowRegistry
 from selfheal_assets.adapters.xgboost_trainer import XGBoostModel, XGBoostTrainer
-from selfheal_assets.core.errors import AliasConflict, RegistryError
+from selfheal_assets.core.errors import AliasConflictError, RegistryError
 from selfheal_assets.core.model_spec import DataSpec, FeaturesSpec, ModelSpec, TrainingSpec
 from selfheal_assets.ports import Candidate, LabelledRows, TunedParameters
 
@@ -306,11 +306,11 @@ def test_a_restarted_dagster_run_takes_over(
 
 def test_moving_an_alias_compares_first(registry: MlflowRegistry, model: XGBoostModel) -> None:
     one, two = (registry.register(spec("aliases"), model, candidate(f"d{i}")).version for i in (1, 2))
-    with pytest.raises(AliasConflict, match=r"must be on version 2 .* is on none"):
+    with pytest.raises(AliasConflictError, match=r"must be on version 2 .* is on none"):
         registry.move_alias("aliases", "champion", one, expected=two)
     registry.move_alias("aliases", "champion", one, expected=None)
     registry.move_alias("aliases", "champion", one, expected=None)
-    with pytest.raises(AliasConflict, match=r"must be on version none .* is on 1"):
+    with pytest.raises(AliasConflictError, match=r"must be on version none .* is on 1"):
         registry.move_alias("aliases", "champion", two, expected=None)
     registry.move_alias("aliases", "champion", two, expected=one)
     assert registry.by_alias("aliases", "champion").version == two
@@ -321,12 +321,12 @@ def test_moving_an_alias_compares_first(registry: MlflowRegistry, model: XGBoost
 
 def test_of_two_movers_one_wins(registry: MlflowRegistry, model: XGBoostModel, home: Path) -> None:
     versions = [registry.register(spec("race"), model, candidate(f"d{i}")).version for i in range(4)]
-    lost: list[AliasConflict] = []
+    lost: list[AliasConflictError] = []
 
     def move(version: str) -> None:
         try:
             registry_of(home).move_alias("race", "champion", version, expected=None)
-        except AliasConflict as conflict:
+        except AliasConflictError as conflict:
             lost.append(conflict)
 
     threads = [threading.Thread(target=move, args=(version,)) for version in versions]

@@ -17,12 +17,6 @@ MIN_CLASS_ROWS = 10
 """With fewer rows of either class no interval is given: at 5, a nominal 95 % for an AUC of 0.8 covers 84 %."""
 
 
-def auc_variance(label: npt.ArrayLike, score: npt.ArrayLike) -> float:
-    """Variance of the AUC of `score` (n,) for `label` (n,); nan where the AUC is, or with one row of a class."""
-    rows = judgeable_rows(label, score)
-    return float("nan") if rows is None else _variance(*_components(*rows))
-
-
 def auc_interval(label: npt.ArrayLike, score: npt.ArrayLike, confidence: float = 0.95) -> Estimate:
     """AUC and its two-sided interval within [0, 1]; nan bounds below `MIN_CLASS_ROWS`, all nan without an AUC."""
     rows = judgeable_rows(label, score)
@@ -62,15 +56,10 @@ def _components(label: FloatArray, score: FloatArray) -> tuple[FloatArray, Float
     return zeros_below / (~one).sum(), 1.0 - ones_below / one.sum()
 
 
-def _variance(of_ones: FloatArray, of_zeros: FloatArray) -> float:
-    if min(len(of_ones), len(of_zeros)) < 2:
-        return float("nan")
-    return float(of_ones.var(ddof=1) / len(of_ones) + of_zeros.var(ddof=1) / len(of_zeros))
-
-
 def _estimate(of_ones: FloatArray, of_zeros: FloatArray, confidence: float, *, lowest: float) -> Estimate:
     value = float(of_ones.mean())
     if min(len(of_ones), len(of_zeros)) < MIN_CLASS_ROWS:
         return Estimate(value, float("nan"), float("nan"))
-    half_width = normal_quantile(confidence) * _variance(of_ones, of_zeros) ** 0.5
+    variance = float(of_ones.var(ddof=1) / len(of_ones) + of_zeros.var(ddof=1) / len(of_zeros))
+    half_width = normal_quantile(confidence) * variance**0.5
     return Estimate(value, float(max(value - half_width, lowest)), float(min(value + half_width, 1.0)))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 
 def _flush(path: Path) -> None:
@@ -18,7 +19,7 @@ def _flush(path: Path) -> None:
 def replaced(target: Path) -> Iterator[Path]:
     """Yields a hidden path to write to; on success it becomes `target`, on any error it is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name[:80]}.{os.getpid()}.draft")
+    draft = target.with_name(f".{uuid4().hex}.draft")
     try:
         yield draft
         _flush(draft)
