@@ -13,7 +13,7 @@ def defs() -> dg.Definitions:
 
     overlays = [load_spec(path) for root in overlays_from_environment() for path in declarations(root)]
     return dg.Definitions.merge(
-        dg.load_from_defs_folder(project_root=PROJECT),
+        dg.load_from_defs_folder(path_within_project=PROJECT),
         *map(model_definitions, overlays),
         dg.Definitions(resources=resources(Services.from_environment()), executor=executor()),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters.tables import first_event_time, read_table
+from selfheal_assets.adapters.value_lookup import stands_in
 from selfheal_assets.core.errors import BatchError, FileWithdrawnError, UnreadableFileError
 from selfheal_assets.durable import move, replaced
 from selfheal_assets.ports import LandedFile
@@ -95,15 +96,23 @@ class FileBatchStore:
                 move(source, taken)
         if taken.exists() and self.batch_id(taken) == batch_id:
             return taken
-        # A name that its sender has used again meanwhile is the sender's: it replaced what we hold.
-        with suppress(FileNotFoundError, FileExistsError):
-            os.link(taken, source)
+        if taken.exists():
+            self._give_back(taken, source)
         self._let_go(taken)
         raise FileWithdrawnError(
             "A registered file must stay in landing, unchanged, until its ingest takes it; "
             f"received {name!r}, which was removed or replaced by its sender. "
             "Nothing to do: what stands there now is a batch of its own."
         )
+
+    def _give_back(self, taken: Path, source: Path) -> None:
+        """Put a file back to where it was landed, under a name of its own when its sender has used the name again."""
+        if source.exists() and source.samefile(taken):  # put back already, by a process that was killed right after
+            return
+        for place in (source, source.with_name(f"{self.batch_id(taken)}{source.suffix[:16]}")):
+            with suppress(FileExistsError):
+                os.link(taken, place)
+                return
 
     def _let_go(self, taken: Path) -> None:
         taken.unlink(missing_ok=True)
@@ -159,21 +168,8 @@ class FileBatchStore:
         """A look-up over all other clean batches: which of the values stand in that column."""
 
         def stands(column: str, values: "pd.Series") -> "pd.Series":
-            import duckdb
-            import pandas as pd
-
-            others = [str(f) for f in self.files(model, "clean") if f.stem != batch_id]
-            if not others or values.empty:
-                return pd.Series(False, index=values.index)
-            with duckdb.connect() as database:
-                wanted = pd.DataFrame({"value": values.dropna().astype(str).unique()})
-                database.register("wanted", wanted)
-                relation = database.read_parquet(others, union_by_name=True)
-                known = database.execute(
-                    f'select distinct value from wanted semi join relation on value = cast("{column}" as varchar)'
-                ).fetchall()
-                del relation
-            return values.astype(str).isin([row[0] for row in known]) & values.notna()
+            others = [f for f in self.files(model, "clean") if f.stem != batch_id]
+            return stands_in(others, column, values)
 
         return stands
 

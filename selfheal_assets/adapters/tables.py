@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from selfheal_assets.core.errors import UnreadableFileError
 
@@ -32,14 +32,15 @@ def read_table(path: Path, types: Mapping[str, str]) -> "pd.DataFrame":
         if path.suffix.lower() == ".csv":
             table = _texts(path)
         elif path.suffix.lower() == ".parquet":
-            table = parquet.ParquetFile(path).read()
+            with path.open("rb") as stream:
+                table = parquet.ParquetFile(stream).read()
         else:
             raise UnreadableFileError(f"A batch must be one of {SUFFIXES}; received {path.name!r}. Convert the file.")
         if len(set(table.column_names)) < table.num_columns:
             raise ValueError(f"the column names {table.column_names} repeat")
         frame: pd.DataFrame = _typed(table, types).to_pandas()
     except (pa.ArrowException, UnicodeDecodeError, OSError, ValueError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300].rstrip(".")
         raise UnreadableFileError(
             f"A landed file must be a readable {path.suffix or 'table'}; received {path.name!r}: {reason}. "
             "Repair the file and release it, or discard it."
@@ -53,7 +54,7 @@ def _texts(path: Path) -> "pa.Table":
     from pyarrow import csv
 
     parsing = csv.ParseOptions(newlines_in_values=True)
-    with csv.open_csv(path, parse_options=parsing) as reader:
+    with path.open("rb") as stream, csv.open_csv(stream, parse_options=parsing) as reader:
         names = list(reader.schema.names)
     options = csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()),
@@ -61,7 +62,9 @@ def _texts(path: Path) -> "pa.Table":
         strings_can_be_null=True,
         quoted_strings_can_be_null=True,
     )
-    return csv.read_csv(path, parse_options=parsing, convert_options=options)
+    # Opened by Python: a name that is not UTF-8 is a name too.
+    with path.open("rb") as stream:
+        return csv.read_csv(stream, parse_options=parsing, convert_options=options)
 
 
 def _typed(table: "pa.Table", types: Mapping[str, str]) -> "pa.Table":
@@ -73,7 +76,6 @@ def _typed(table: "pa.Table", types: Mapping[str, str]) -> "pa.Table":
 
 def _cast(column: "pa.ChunkedArray", declared: str) -> "pa.ChunkedArray":
     import pyarrow as pa
-    from pyarrow import compute
 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -81,22 +83,43 @@ def _cast(column: "pa.ChunkedArray", declared: str) -> "pa.ChunkedArray":
         column = column.cast(pa.string())
     if pa.types.is_timestamp(column.type):
         return _microseconds(column)
-    if not pa.types.is_string(column.type):
-        return compute.cast(column, pa.float64()) if declared == "float" and _is_number(column.type) else column
+    try:
+        typed = _declared(column, declared)
+    except pa.ArrowException:
+        return column
+    # pandas makes whole numbers with a missing one floats, which have 53 bits: such a column stays, or becomes, text.
+    if pa.types.is_integer(typed.type) and typed.null_count and not _fits_a_float(typed):
+        return column.cast(pa.string())
+    return typed
+
+
+def _declared(column: "pa.ChunkedArray", declared: str) -> "pa.ChunkedArray":
+    """The column as the declared type; as it is where it is not text and says itself what it is."""
+    import pyarrow as pa
+    from pyarrow import compute
+
     target = {"float": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "timestamp": None}
     if declared not in target:
         return column
-    try:
+    if pa.types.is_string(column.type):
         present = compute.if_else(compute.is_in(column, pa.array(MISSING)), pa.scalar(None, pa.string()), column)
         return _parsed_timestamps(present) if declared == "timestamp" else _parsed(present, target[declared])
-    except pa.ArrowException:
-        return column
+    if declared == "timestamp" and pa.types.is_date(column.type):
+        return _microseconds(compute.cast(column, pa.timestamp("us")))
+    return compute.cast(column, pa.float64()) if declared == "float" and _is_number(column.type) else column
 
 
 def _is_number(kind: "pa.DataType") -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _fits_a_float(column: "pa.ChunkedArray") -> bool:
+    from pyarrow import compute
+
+    found = compute.min_max(column).as_py()
+    return found["min"] is None or -(2**53) <= found["min"] <= found["max"] <= 2**53
 
 
 def _parsed(column: "pa.ChunkedArray", target: "pa.DataType") -> "pa.ChunkedArray":
@@ -131,28 +154,40 @@ def _parsed_timestamps(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     import pyarrow as pa
     from pyarrow import compute
 
-    try:
-        return compute.cast(column, pa.timestamp("us", "UTC"))
-    except pa.ArrowException:
-        return _microseconds(compute.cast(column, pa.timestamp("us")))
+    for kind in (pa.timestamp("us", "UTC"), pa.timestamp("us"), pa.timestamp("ns", "UTC")):
+        try:
+            return _microseconds(compute.cast(column, kind))
+        except pa.ArrowException:
+            continue
+    return _microseconds(compute.cast(column, pa.timestamp("ns")))
 
 
 def first_event_time(path: Path, column: str) -> datetime | None:
     """The earliest event time that can be had without reading the file: Parquet statistics, or a CSV's first row."""
     import pyarrow as pa
-    from pyarrow import csv, parquet
 
     try:
-        if path.suffix.lower() == ".parquet":
-            source = parquet.ParquetFile(path)
-            position = source.schema_arrow.get_field_index(column)
-            groups = range(source.metadata.num_row_groups)
-            statistics = [source.metadata.row_group(group).column(position).statistics for group in groups]
-            value = min(s.min for s in statistics if s is not None and s.has_min_max)
-        else:
-            with csv.open_csv(path, read_options=csv.ReadOptions(block_size=1 << 16)) as reader:
-                value = reader.read_next_batch().column(column)[0].as_py()
+        with path.open("rb") as stream:
+            value = _earliest(stream, column) if path.suffix.lower() == ".parquet" else _first(stream, column)
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, StopIteration):
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _earliest(stream: BinaryIO, column: str) -> Any:
+    from pyarrow import parquet
+
+    metadata = parquet.read_metadata(stream)
+    # By the leaves, of which a nested column has several.
+    position = [metadata.schema.column(leaf).path for leaf in range(metadata.num_columns)].index(column)
+    groups = range(metadata.num_row_groups)
+    statistics = [metadata.row_group(group).column(position).statistics for group in groups]
+    return min(s.min for s in statistics if s is not None and s.has_min_max)
+
+
+def _first(stream: BinaryIO, column: str) -> Any:
+    from pyarrow import csv
+
+    with csv.open_csv(stream, read_options=csv.ReadOptions(block_size=1 << 16)) as reader:
+        return reader.read_next_batch().column(column)[0].as_py()

@@ -12,8 +12,8 @@ from selfheal_assets.core.errors import SpecError
 from selfheal_assets.core.model_spec import ModelSpec
 
 COMPONENT = "selfheal_assets.components.self_healing_model.SelfHealingModel"
-STRICT = ConfigDict(extra="forbid")
-"""A key that nothing reads is a mistake, not a comment."""
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""A key that nothing reads is a mistake, not a comment; a limit that is not a number is none."""
 
 
 class Attributes(BaseModel):
@@ -48,8 +48,10 @@ SCHEMA = _schema()
 
 def load_spec(path: Path) -> ModelSpec:
     """The model that a defs.yaml declares. Raises one SpecError that lists every mistake as `file:line: ...`."""
-    root = _composed(path)
-    declared = yaml.safe_load(path.read_text(encoding="utf-8"))
+    root, declared = _read(path)
+    repeated = _repeated_keys(root)
+    if repeated:
+        raise SpecError("\n".join(f"{path}:{line}: {key}: a key must not repeat; keep one" for line, key in repeated))
     if not isinstance(declared, dict) or declared.get("type") != COMPONENT or set(declared) != {"type", "attributes"}:
         raise SpecError(
             f"{path}:1: a model's file must have `type: {COMPONENT}` and `attributes:`, nothing else; add them."
@@ -61,14 +63,38 @@ def load_spec(path: Path) -> ModelSpec:
     return attributes.spec()
 
 
-def _composed(path: Path) -> yaml.Node:
+def _read(path: Path) -> tuple[yaml.Node, Any]:
+    """The file's nodes, which know their lines, and its values."""
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        root, declared = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpecError(f"{path}:1: a model's file must be readable YAML; received: {error}. Correct it.") from error
+        mark = getattr(error, "problem_mark", None)
+        raise SpecError(
+            f"{path}:{mark.line + 1 if mark else 1}: a model's file must be readable YAML; "
+            f"received: {' '.join(str(error).split())}. Correct it."
+        ) from error
     if root is None:
         raise SpecError(f"{path}:1: a model's file must not be empty. Declare the model in it.")
-    return root
+    return root, declared
+
+
+def _repeated_keys(root: yaml.Node) -> list[tuple[int, str]]:
+    """(line, key) of every key that stands twice in a mapping: YAML would forget the first without a word."""
+    repeated, waiting, met = list[tuple[int, str]](), [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in met:  # an alias, perhaps to what it stands in
+            continue
+        met.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            marked = [(key.start_mark.line + 1, key.value) for key, _ in node.value]
+            repeated += [found for place, found in enumerate(marked) if found[1] in keys[:place]]
+            waiting += [value for _, value in node.value]
+    return sorted(repeated)
 
 
 def _mistake(path: Path, root: yaml.Node, found: ErrorDetails) -> str:

@@ -92,7 +92,7 @@ class InProcessLoop:
         job: str,
         *,
         partition_key: str | None = None,
-        run_config: dict[str, object] | None = None,
+        run_config: Mapping[str, Any] | None = None,
         tags: dict[str, str] | None = None,
     ) -> bool:
         """Execute the model's job `<model>_<job>` by hand; True when it succeeded."""

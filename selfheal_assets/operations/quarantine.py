@@ -8,6 +8,8 @@ from selfheal_assets.core.errors import BatchError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.stages.batch_records import BatchStatus, settle
+from selfheal_assets.stages.identity import partitions
+from selfheal_assets.stages.release import Release, checked_release
 from selfheal_assets.wiring import Services
 
 if TYPE_CHECKING:
@@ -63,20 +65,18 @@ def release(
     from selfheal_assets.operations.in_process import InProcessLoop
 
     look_at(services, spec, batch_id)
-    if not waive and repaired is None:
-        raise BatchError(
-            "A release must change something, or the same checks give the same answer; received neither. "
-            "Name checks with --waive, or give corrected rows with --repaired."
-        )
-    config = {
-        "reason": reason,
-        "approved_by": approved_by,
-        "waive": waive,
-        "repaired_file": str(repaired.absolute()) if repaired else "",
-    }
+    wanted = Release(
+        reason=reason,
+        approved_by=approved_by,
+        waive=waive,
+        repaired_file=str(repaired.absolute()) if repaired else "",
+    )
+    checked_release(services, spec, batch_id, wanted)
     with DagsterInstance.get() as instance:
         loop = InProcessLoop(services, spec, instance)
-        run_config = {"ops": {f"{spec.name}__checked_batch": {"config": config}}}
+        # Its partition may have been retired since.
+        instance.add_dynamic_partitions(str(partitions(spec).name), [batch_id])
+        run_config = {"ops": {f"{spec.name}__checked_batch": {"config": wanted.model_dump()}}}
         if not loop.run("release_quarantine", partition_key=batch_id, run_config=run_config):
             raise BatchError(
                 f"The release must run to its end; received a failed run for {batch_id!r}. "

@@ -1,38 +1,11 @@
 """The Protocols that stages and sensors speak to, and the values that cross them. Never imports an adapter."""
 
-from selfheal_assets.ports.batches import (
-    BatchStore,
-    CheckContext,
-    LandedFile,
-    QualityChecks,
-)
-from selfheal_assets.ports.features import (
-    DriftDetector,
-    FeatureStore,
-    Published,
-    TwoSampleTest,
-)
-from selfheal_assets.ports.learning import (
-    LabelledRows,
-    Model,
-    Trainer,
-    TunedParameters,
-    Tuner,
-)
-from selfheal_assets.ports.ledger import (
-    Clock,
-    Ledger,
-    Notifier,
-)
-from selfheal_assets.ports.registry import (
-    Candidate,
-    MlflowRun,
-    ModelRegistry,
-    ModelVersion,
-)
-from selfheal_assets.ports.services import (
-    Services,
-)
+from selfheal_assets.ports.batches import BatchStore, CheckContext, LandedFile, QualityChecks
+from selfheal_assets.ports.features import DriftDetector, FeatureStore, Published, TwoSampleTest
+from selfheal_assets.ports.learning import LabelledRows, Model, Trainer, TunedParameters, Tuner
+from selfheal_assets.ports.ledger import Clock, Ledger, Notifier
+from selfheal_assets.ports.registry import Candidate, MlflowRun, ModelRegistry, ModelVersion
+from selfheal_assets.ports.services import Services
 
 __all__ = [
     "BatchStore",

@@ -1,6 +1,5 @@
 """Arrivals: landed files in; registered batches and one ingest run over the backlog out. Never reads a file's rows."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, takewhile
@@ -13,7 +12,7 @@ from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import LandedFile, Services
 from selfheal_assets.sensors.runs import MAX_ATTEMPTS, active_run, runs_with_tag
 from selfheal_assets.stages import jobs
-from selfheal_assets.stages.batch_records import BatchStatus, settle
+from selfheal_assets.stages.batch_records import BatchStatus, opening, settle
 from selfheal_assets.stages.identity import MODEL_TAG, partitions
 from selfheal_assets.stages.jobs import AssetJob
 
@@ -35,6 +34,8 @@ class _Arrivals:
     duplicates: Sequence[str]
     waiting: int
     """Files left for the next tick."""
+    unread: Sequence[str]
+    """Files that could not be opened, with the reason; each tick tries them again."""
 
 
 def arrivals_sensor(spec: ModelSpec, ingest: AssetJob) -> dg.SensorDefinition:
@@ -50,9 +51,7 @@ def arrivals_sensor(spec: ModelSpec, ingest: AssetJob) -> dg.SensorDefinition:
     def arrivals(context: dg.SensorEvaluationContext, selfheal: dg.ResourceParam[Services]) -> dg.SensorResult:
         found = _register(selfheal, spec)
         plan = _plan(context.instance, selfheal, spec, ingest.name)
-        seen = (
-            f"{len(found.registered)} new files, {len(found.duplicates)} already known, {found.waiting} left for later"
-        )
+        seen = _told(found)
         context.log.info(f"{seen}; {plan.why}")
         if not plan.batch_ids:
             return dg.SensorResult(skip_reason=f"{seen}; {plan.why}")
@@ -64,14 +63,24 @@ def arrivals_sensor(spec: ModelSpec, ingest: AssetJob) -> dg.SensorDefinition:
     return arrivals
 
 
+def _told(found: _Arrivals) -> str:
+    unread = f", {len(found.unread)} that cannot be opened: {'; '.join(found.unread[:3])}" if found.unread else ""
+    counts = f"{len(found.registered)} new files, {len(found.duplicates)} already known, {found.waiting} left for later"
+    return counts + unread
+
+
 def _register(selfheal: Services, spec: ModelSpec) -> _Arrivals:
     """Give every new file its batch id in the ledger; its partition follows with the request of its ingest."""
     known = {_stamp(r.payload) for r in selfheal.ledger.open_batches(spec.name, limit=OPEN_BATCHES)}
     fresh = [file for file in selfheal.batches.landed(spec.name) if _stamp(_seen(file)) not in known]
     chosen = _within_budget(fresh)
-    records, duplicates = list[Record](), list[str]()
+    records, duplicates, unread = list[Record](), list[str](), list[str]()
     for file in chosen:
-        batch_id = selfheal.batches.batch_id(file.path)
+        try:
+            batch_id = selfheal.batches.batch_id(file.path)
+        except OSError as error:  # Taken back by its sender just now, or not for us to read: the others go on.
+            unread.append(f"{file.path.name!r}: {error.strerror}")
+            continue
         settled = selfheal.ledger.newest(spec.name, RecordKind.BATCH_SETTLED, subject=batch_id)
         closed = selfheal.ledger.newest(spec.name, RecordKind.BATCH_CLOSED, subject=batch_id)
         if closed and settled and settled[0].status != BatchStatus.WITHDRAWN:
@@ -82,7 +91,8 @@ def _register(selfheal: Services, spec: ModelSpec) -> _Arrivals:
             records.append(_registration(selfheal, spec, file, batch_id, withdrawn=withdrawn))
     records.sort(key=lambda r: (r.event_time, r.subject))
     selfheal.ledger.append(*records)
-    return _Arrivals(registered=[r.subject for r in records], duplicates=duplicates, waiting=len(fresh) - len(chosen))
+    waiting = len(fresh) - len(chosen)
+    return _Arrivals(registered=[r.subject for r in records], duplicates=duplicates, waiting=waiting, unread=unread)
 
 
 def _within_budget(landed: Sequence[LandedFile]) -> list[LandedFile]:
@@ -138,7 +148,8 @@ def _plan(instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, job
     if not backlog:
         return _Plan(why="no open batch")
     ids = _neighbours(instance.get_dynamic_partitions(str(partitions(spec).name)), backlog)
-    name = hashlib.sha256("|".join(ids).encode()).hexdigest()[:12]
+    # By its end: what is left of a backlog that crashed, after some of it went by itself, is still that backlog.
+    name = _this_try(selfheal, spec, ids[-1]) if len(ids) == 1 else f"until-{_this_try(selfheal, spec, ids[-1])}"
     tries = runs_with_tag(instance, BACKLOG_TAG, name)
     if tries >= MAX_ATTEMPTS:
         return _one_by_one(instance, selfheal, spec, ids)
@@ -154,19 +165,25 @@ def _neighbours(present: Sequence[str], backlog: Sequence[str]) -> list[str]:
     return block or list(backlog)
 
 
+def _this_try(selfheal: Services, spec: ModelSpec, batch_id: str) -> str:
+    """The batch as it was registered or released last: a release begins to count the crashes anew."""
+    return f"{batch_id}.{opening(selfheal, spec, batch_id)}"
+
+
 def _one_by_one(instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, ids: Sequence[str]) -> _Plan:
     """After repeated crashes each batch goes by itself, so that a poisonous one does not hold up the good ones."""
     for batch_id in ids:
-        tries = runs_with_tag(instance, BACKLOG_TAG, batch_id)
+        name = _this_try(selfheal, spec, batch_id)
+        tries = runs_with_tag(instance, BACKLOG_TAG, name)
         if tries < MAX_ATTEMPTS:
             why = f"the backlog crashed {MAX_ATTEMPTS} times; requested {batch_id} by itself, try {tries + 1}"
-            return _Plan(why=why, batch_ids=[batch_id], name=batch_id, tries=tries)
-        _give_up(selfheal, spec, batch_id)
+            return _Plan(why=why, batch_ids=[batch_id], name=name, tries=tries)
+        _give_up(selfheal, spec, batch_id, name)
     return _Plan(why="every batch of the backlog crashed by itself too; all are in quarantine")
 
 
-def _give_up(selfheal: Services, spec: ModelSpec, batch_id: str) -> None:
-    reason = f"its ingest run crashed {MAX_ATTEMPTS} times; see the runs tagged {BACKLOG_TAG}={batch_id}"
+def _give_up(selfheal: Services, spec: ModelSpec, batch_id: str, name: str) -> None:
+    reason = f"its ingest run crashed {MAX_ATTEMPTS} times; see the runs tagged {BACKLOG_TAG}={name}"
     registered = selfheal.ledger.newest(spec.name, RecordKind.BATCH_REGISTERED, subject=batch_id)[0]
     rows = selfheal.batches.quarantine_whole(spec.name, batch_id, registered.payload["file_name"], reason)
     settle(selfheal, spec, batch_id, BatchStatus.QUARANTINED, reasons=[reason], rows_landed=rows, rows_quarantined=rows)

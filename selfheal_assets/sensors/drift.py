@@ -116,7 +116,7 @@ def _evidence(selfheal: Services, spec: ModelSpec) -> dict[str, list[Evidence]]:
 
 
 def _champion_version(selfheal: Services, spec: ModelSpec) -> str | None:
-    """As promoted, or put back, last. From the ledger: a tick has no second to spare to import the registry's client."""
+    """As promoted, or put back, last. From the ledger: a tick has no second to spare to import the registry."""
     moved = [
         record
         for status in (OutcomeStatus.PROMOTED, OutcomeStatus.ROLLED_BACK)

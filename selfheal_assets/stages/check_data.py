@@ -1,7 +1,7 @@
 """Check data: raw rows in; clean rows, quarantined rows and a check's verdict each out. Never changes a value."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,12 +9,14 @@ import dagster as dg
 from selfheal_assets.core.batch_gate import BatchJudgement, BatchVerdict, judge_batch
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus
+from selfheal_assets.core.record import RecordKind
 from selfheal_assets.ports import CheckContext, Services
 from selfheal_assets.stages.batch_records import BatchStatus, settle
 from selfheal_assets.stages.champion import reference_rows
 from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
 from selfheal_assets.stages.metadata import table
 from selfheal_assets.stages.release import Release, release_of, start_release
+from selfheal_assets.stages.usable_rows import unusable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,13 +128,22 @@ def _judge(
     )
     counted = [outcome for outcome in outcomes if outcome.check.name not in waived]
     judgement = judge_batch(counted, len(rows), spec.quality.max_bad_row_share)
-    return _Judged(rows=rows, outcomes=outcomes, judgement=judgement, waived=waived)
+    judged = _Judged(rows=rows, outcomes=outcomes, judgement=judgement, waived=waived)
+    if reasons := unusable(spec, judged.split()[0]):
+        whole = replace(
+            judgement, verdict=BatchVerdict.QUARANTINED, reasons=(*dict.fromkeys((*reasons, *judgement.reasons)),)
+        )
+        return replace(judged, judgement=whole)
+    return judged
 
 
 def _keep(
     context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str, judged: _Judged
 ) -> bool:
     """Write both parts, then settle the batch, then tell the UI. True when there are clean rows."""
+    if judged.judgement.verdict is BatchVerdict.QUARANTINED and _stays_as_it_was(selfheal, spec, batch_id, judged):
+        _show(context, selfheal, spec, batch_id, judged, judged.rows.iloc[:0], judged.rows.iloc[:0])
+        return True
     clean, bad = judged.split()
     reasons = list(judged.judgement.reasons)
     if len(clean):
@@ -159,6 +170,20 @@ def _keep(
     )
     _show(context, selfheal, spec, batch_id, judged, clean, bad)
     return bool(len(clean))
+
+
+def _stays_as_it_was(selfheal: Services, spec: ModelSpec, batch_id: str, judged: _Judged) -> bool:
+    """A release of a batch's bad rows that fails as a whole takes nothing from the rows that are clean already."""
+    before = selfheal.ledger.current(spec.name, RecordKind.BATCH_SETTLED, [batch_id]).get(batch_id)
+    if before is None or before.status != BatchStatus.PARTIAL:
+        return False
+    reasons = ["the release failed", *judged.judgement.reasons]
+    _, kept = selfheal.batches.read_quarantine(spec.name, batch_id)
+    selfheal.batches.write_quarantine(spec.name, batch_id, None, {**kept, "reasons": reasons})
+    selfheal.batches.remove(spec.name, "repaired", batch_id)
+    counts = {name: value for name, value in before.payload.items() if name not in ("reasons", "landed_at")}
+    settle(selfheal, spec, batch_id, BatchStatus.PARTIAL, reasons=reasons, event_time=before.event_time, **counts)
+    return True
 
 
 def _event_time(spec: ModelSpec, clean: "pd.DataFrame") -> Any:
@@ -195,7 +220,7 @@ def _show(
             key(spec, "clean_batch"),
             batch_id,
         )
-    if len(bad):
+    if len(bad) or not len(judged.rows):
         kept = {**metadata, "dagster/row_count": len(bad), "sample": table(bad.head(10))}
         _show_quarantined(context, selfheal, spec, batch_id, kept)
 

@@ -1,5 +1,7 @@
 """Find the decision that a run carries out; record one where a person started the run by hand. Never decides."""
 
+from typing import Any
+
 import dagster as dg
 
 from selfheal_assets.core.diagnosis import Cause
@@ -18,6 +20,30 @@ def heal_decision(context: dg.AssetExecutionContext, services: Services, spec: M
     found = services.ledger.newest(spec.name, RecordKind.DECISION, subject=decision_id)
     if found:
         return found[0]
+    return decided_by_hand(
+        services,
+        spec,
+        decision_id,
+        cause=Cause.UNKNOWN,
+        action=Action.RETRAIN,
+        champion_version=None,
+        reason="launched by a person",
+        training_batches=training_batches(services, spec),
+    )
+
+
+def decided_by_hand(
+    services: Services,
+    spec: ModelSpec,
+    decision_id: str,
+    *,
+    cause: Cause,
+    action: Action,
+    champion_version: str | None,
+    reason: str,
+    **extra: Any,
+) -> Record:
+    """Record what a person decided, in the form of the policy's own decisions; `extra` joins the payload."""
     now = services.clock.now()
     record = Record(
         key=f"decision:{decision_id}",
@@ -28,14 +54,14 @@ def heal_decision(context: dg.AssetExecutionContext, services: Services, spec: M
         event_time=now,
         recorded_at=now,
         payload={
-            "cause": Cause.UNKNOWN,
-            "action": Action.RETRAIN,
-            "champion_version": None,
+            "cause": cause,
+            "action": action,
+            "champion_version": champion_version,
             "attempt": 1,
-            "reason": "launched by a person",
+            "reason": reason,
             "refused": [],
             "batch_ids": [],
-            "training_batches": training_batches(services, spec),
+            **extra,
         },
     )
     services.ledger.append(record)

@@ -32,6 +32,8 @@ def _take(
 ) -> dict[str, dg.MetadataValue]:
     registered = selfheal.ledger.newest(spec.name, RecordKind.BATCH_REGISTERED, subject=batch_id)[0]
     name = registered.payload["file_name"]
+    if selfheal.batches.has(spec.name, "repaired", batch_id):
+        return {"repaired": dg.MetadataValue.bool(True)}  # A release brought these rows: the landed ones are past.
     try:
         frame = selfheal.batches.take(spec.name, batch_id, name, types)
     except UnreadableFileError as error:

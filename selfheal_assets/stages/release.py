@@ -1,6 +1,7 @@
 """The way back out of quarantine: a named, logged waiver or repair of one batch. Never lets rows in unchecked."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -8,6 +9,9 @@ from selfheal_assets.core.errors import BatchError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Release(dg.Config):
@@ -26,19 +30,14 @@ def start_release(
     context: dg.AssetExecutionContext, services: Services, spec: ModelSpec, batch_id: str, release: Release
 ) -> None:
     """Record the waiver and keep the repaired rows, once a run; nothing for an ordinary ingest."""
-    if not release.reason:
-        if release.waive or release.repaired_file:
-            raise BatchError(
-                "A release must say why; received waived checks or a repaired file without a reason. Add `reason`."
-            )
+    if not (release.reason or release.waive or release.repaired_file):
         return
     earlier = services.ledger.newest(spec.name, RecordKind.WAIVER, subject=batch_id)
     if earlier and earlier[0].payload["run_id"] == context.run.run_id:
         return
-    _check_names(services, spec, release)
-    services.batches.read_quarantine(spec.name, batch_id)
-    if release.repaired_file:
-        _keep_repaired(services, spec, batch_id, Path(release.repaired_file))
+    repaired = checked_release(services, spec, batch_id, release)
+    if repaired is not None:
+        _keep_repaired(services, spec, batch_id, repaired)
     number = 1 + (int(earlier[0].payload["attempt"]) if earlier else 0)
     now = services.clock.now()
     services.ledger.append(
@@ -61,19 +60,31 @@ def release_of(services: Services, spec: ModelSpec, batch_id: str) -> frozenset[
     return frozenset(waivers[0].payload["waive"]) if waivers else frozenset()
 
 
-def _check_names(services: Services, spec: ModelSpec, release: Release) -> None:
+def checked_release(services: Services, spec: ModelSpec, batch_id: str, release: Release) -> "pd.DataFrame | None":
+    """The repaired rows, when the release brings any. Raises BatchError for a release that cannot be."""
+    if not release.reason.strip():
+        raise BatchError("A release must say why; received waived checks or repaired rows without it. Add `reason`.")
+    if not (release.waive or release.repaired_file):
+        raise BatchError(
+            "A release must change something, or the same checks give the same answer; received neither waived checks "
+            "nor a repaired file. Name checks in `waive`, or give the corrected rows."
+        )
     known = {check.name for check in services.declared_checks(spec)}
     unknown = sorted(set(release.waive) - known)
     if unknown:
         raise BatchError(
             f"Only declared checks can be waived; received {unknown}. The model's checks are {sorted(known)}."
         )
+    services.batches.read_quarantine(spec.name, batch_id)
+    if not release.repaired_file:
+        return None
+    return services.batches.read_file(Path(release.repaired_file), services.declared_types(spec))
 
 
-def _keep_repaired(services: Services, spec: ModelSpec, batch_id: str, file: Path) -> None:
+def _keep_repaired(services: Services, spec: ModelSpec, batch_id: str, repaired: "pd.DataFrame") -> None:
+    """Beside the batch's clean rows, where it has any: the repaired ones replace those in quarantine."""
     import pandas as pd
 
-    repaired = services.batches.read_file(file, services.declared_types(spec))
     if services.batches.has(spec.name, "clean", batch_id):
         repaired = pd.concat([services.batches.read(spec.name, "clean", batch_id), repaired], ignore_index=True)
     services.batches.write(spec.name, "repaired", batch_id, repaired)

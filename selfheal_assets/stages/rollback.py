@@ -6,11 +6,10 @@ from selfheal_assets.core.diagnosis import Cause
 from selfheal_assets.core.errors import RegistryError
 from selfheal_assets.core.incident import OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.policy import Action, DecisionStatus
-from selfheal_assets.core.record import Record, RecordKind
-from selfheal_assets.ports import ModelVersion, Services
+from selfheal_assets.core.policy import Action
+from selfheal_assets.ports import Services
 from selfheal_assets.stages.champion import CHAMPION, PREVIOUS
-from selfheal_assets.stages.heal_decision import close
+from selfheal_assets.stages.heal_decision import close, decided_by_hand
 from selfheal_assets.stages.identity import MODEL_TAG
 
 
@@ -32,8 +31,15 @@ def rollback(spec: ModelSpec) -> dg.JobDefinition:
                 f"A rollback needs a previous version that differs from the champion; received champion "
                 f"{serving and serving.version}, previous {previous and previous.version}. Retrain instead."
             )
-        decision = _decision(context, selfheal, spec, serving, config.reason)
-        selfheal.ledger.append(decision)
+        decision = decided_by_hand(
+            selfheal,
+            spec,
+            f"rollback-{context.run.run_id}"[:24],
+            cause=Cause.BAD_RELEASE,
+            action=Action.ROLLBACK,
+            champion_version=serving.version,
+            reason=config.reason,
+        )
         selfheal.registry.move_alias(spec.name, CHAMPION, previous.version, expected=serving.version)
         selfheal.registry.tag(serving, {"verdict": "ROLLED_BACK"})
         close(
@@ -55,28 +61,3 @@ def rollback(spec: ModelSpec) -> dg.JobDefinition:
         put_back()
 
     return rollback_job
-
-
-def _decision(
-    context: dg.OpExecutionContext, services: Services, spec: ModelSpec, serving: ModelVersion, reason: str
-) -> Record:
-    decision_id = f"rollback-{context.run.run_id}"[:24]
-    now = services.clock.now()
-    return Record(
-        key=f"decision:{decision_id}",
-        model=spec.name,
-        kind=RecordKind.DECISION,
-        subject=decision_id,
-        status=DecisionStatus.DECIDED,
-        event_time=now,
-        recorded_at=now,
-        payload={
-            "cause": Cause.BAD_RELEASE,
-            "action": Action.ROLLBACK,
-            "champion_version": serving.version,
-            "attempt": 1,
-            "reason": reason,
-            "refused": [],
-            "batch_ids": [],
-        },
-    )

@@ -1,19 +1,15 @@
-"""Every declared test on real Great Expectations: passing, failing, unknown; odd frames; Data Docs that stay small."""
+"""Every declared test on real Great Expectations: passing, failing, unknown; odd frames."""
 
-import json
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from selfheal_assets.adapters import gx_checks, gx_data_docs
+from selfheal_assets.adapters import gx_checks
 from selfheal_assets.adapters.dbt_checks import TESTS
 from selfheal_assets.adapters.gx_checks import GreatExpectationsChecks
 from selfheal_assets.core.batch_gate import BatchVerdict, judge_batch
@@ -362,42 +358,3 @@ def test_all_positions_but_ten_samples_of_many_failures(checks_of: Evaluate) -> 
     (outcome,) = checks_of(rows, [check("not_null", "id")])
     assert outcome.failing_rows == tuple(range(3000))
     assert len(outcome.sample) == 10
-
-
-def test_data_docs_are_written_linked_and_bounded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(gx_data_docs, "KEPT_REPORTS", 2)
-    adapter = GreatExpectationsChecks(tmp_path)
-    assert adapter.report_uri("shop") is None
-    rows = pd.DataFrame({"id": ["y" * 1000] * 5000})
-    checks = [check("unique", "id"), check("not_null", "id", description="Orders have a number.")]
-    for day, batch_id in enumerate(["b-1", "../b 2 ü", "b-3" * 90, "b-4"]):
-        adapter.evaluate(rows, checks, context(now=NOW + timedelta(days=day), batch_id=batch_id))
-    adapter.evaluate(rows, checks, context(now=NOW + timedelta(days=3), batch_id="b-4"))
-    uri = adapter.report_uri("shop")
-    assert uri is not None
-    site = Path(urlparse(uri).path).parent
-    assert site.is_relative_to(tmp_path / "data_docs" / "shop")
-    pages = sorted(page.stem for page in (site / "validations").rglob("*.html"))
-    stored = sorted((tmp_path / "data_docs" / "shop" / "results").rglob("*.json"))
-    assert pages == [path.stem for path in stored]
-    assert len(pages) == 2
-    assert "b-4" in pages
-    assert all(path.stat().st_size < 100_000 for path in stored)
-    assert json.loads(stored[0].read_text())["statistics"]["unsuccessful_expectations"] == 1
-    page = next((site / "validations").rglob("b-4.html")).read_text()
-    assert "Orders have a number." in page
-    assert "b-4.html" in (site / "index.html").read_text()
-    written = capfd.readouterr()
-    assert (written.out, written.err) == ("", "")
-
-
-def test_data_docs_that_cannot_be_written_cost_no_outcome(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "data_docs").write_text("in the way")
-    adapter = GreatExpectationsChecks(tmp_path)
-    with caplog.at_level(logging.WARNING):
-        (outcome,) = adapter.evaluate(frame(), [check("not_null", "id")], context())
-    assert outcome.status is PASSED
-    assert "could not be written" in caplog.text
-    assert adapter.report_uri("shop") is None

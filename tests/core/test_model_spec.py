@@ -161,7 +161,7 @@ READS = _reads()
 
 @pytest.mark.parametrize("where", LEAVES, ids=".".join)
 def test_every_field_is_read(where: Path_) -> None:
-    """A setting that nothing reads is a promise that nobody keeps; `min_rows` of one part does not stand for another."""
+    """A setting that nothing reads is a promise nobody keeps; `min_rows` of one part does not stand for another."""
     *parts, name = where
     owner = parts[-1] if parts else "spec"
     assert (owner, name) in READS, f"{'.'.join(where)} is declared and never read"

@@ -321,15 +321,16 @@ def test_the_id_never_depends_on_the_clock(
     assert (first.id == second.id) is (first.status is second.status), "the clock can only hold back or let go"
 
 
-@given(specs, causes, histories(), batches)
+@given(specs, st.sampled_from([c for c in Cause if ACTIONS[c] is Action.RETRAIN]), histories(), batches)
 def test_what_was_decided_is_not_decided_again_after_it_ended(
     model: ModelSpec, cause: Cause, past: list[Record], learnable: list[str]
 ) -> None:
     """A retraining that ended enters the history; the next decision to retrain has an id of its own."""
-    first = decided(cause, past, model=model, training_batches=learnable)
+    rested, later = NOW + timedelta(days=10), NOW + timedelta(days=40)
+    first = decided(cause, past, model=model, training_batches=learnable, now=rested)
     assume(is_carried_out(first))
-    ended = first.to_record(NOW, NOW, training_batches=learnable)
-    changes: dict[str, Any] = {"now": NOW + timedelta(days=30), "training_batches": [*learnable, "new"]}
+    ended = first.to_record(rested, rested, training_batches=learnable)
+    changes: dict[str, Any] = {"now": later, "training_batches": [*learnable, "new"]}
     second = decided(cause, [*past, ended], model=model, **changes)
     assert second.attempt == first.attempt + 1
     assert second.id != first.id

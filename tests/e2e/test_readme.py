@@ -17,8 +17,14 @@ ELSEWHERE = {
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
+    """The lines of the blocks that name no language."""
+    found, language = list[str](), None
+    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            language = line[3:] if language is None else None
+        elif language == "" and line.strip():
+            found.append(line)
+    return found
 
 
 def test_the_commands_run_elsewhere_are_run_there() -> None:

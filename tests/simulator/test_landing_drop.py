@@ -44,14 +44,14 @@ def test_csv_comes_back_equal(tmp_path: Path) -> None:
 
 def test_the_file_is_complete_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, bool]] = []
-    rename = Path.rename
+    replace = os.replace
 
-    def watched(source: Path, target: Path) -> Path:
+    def watched(source: Path, target: Path) -> None:
         seen.append((source.name, pd.read_parquet(source).equals(FRAME)))
         assert os.listdir(tmp_path) == [source.name]
-        return rename(source, target)
+        replace(source, target)
 
-    monkeypatch.setattr(Path, "rename", watched)
+    monkeypatch.setattr(os, "replace", watched)
     path = drop(FRAME, tmp_path, "b.parquet")
     assert [complete for _, complete in seen] == [True]
     assert seen[0][0].startswith(".")
