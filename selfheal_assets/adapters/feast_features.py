@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore
 
 _SCHEMA_FILE = "_schema.parquet"
+JOIN_ROWS = 10_000
+"""Rows a join. Feast pairs each with all of its entity's feature rows before it keeps the latest: a million rows of 500
+accounts at once would be a thousand million pairs."""
 
 
 class FeastFeatures:
@@ -114,14 +117,19 @@ class FeastFeatures:
 
     def historical(self, spec: ModelSpec, rows: "pd.DataFrame") -> "pd.DataFrame":
         """As in the port. Features older than the view's ttl at the row's event time are missing."""
+        import pandas as pd
+
         service, plan = self._plan(spec)
         asked = frames.entity_frame(spec, plan, rows)
         if asked.empty:
             return frames.assemble(spec, plan, rows, asked)
         remedy = "If a view or transform has changed, publish the clean batches again."
         with quiet(), translated("The point-in-time join", remedy):
-            joined = self._store.get_historical_features(entity_df=asked, features=service).to_df()
-        return frames.assemble(spec, plan, rows, frames.in_order(joined, len(rows)))
+            parts = [
+                self._store.get_historical_features(entity_df=asked.iloc[i : i + JOIN_ROWS], features=service).to_df()
+                for i in range(0, len(asked), JOIN_ROWS)
+            ]
+        return frames.assemble(spec, plan, rows, frames.in_order(pd.concat(parts), len(rows)))
 
     def online(self, spec: ModelSpec, rows: "pd.DataFrame") -> "pd.DataFrame":
         """As in the port. Where `rows` has the event timestamp, features older than the view's ttl are missing."""

@@ -30,6 +30,7 @@ def _records_table() -> "Table":
         sa.Column("event_time", sa.Text, nullable=False),
         sa.Column("recorded_at", sa.Text, nullable=False),
         sa.Column("payload", sa.Text, nullable=False),
+        sa.Index("records_by_event_time", "model", "kind", "event_time", "sequence"),
         sa.Index("records_by_kind", "model", "kind", "sequence"),
         sa.Index("records_by_subject", "model", "kind", "subject", "sequence"),
         sqlite_autoincrement=True,
@@ -132,10 +133,19 @@ class SqlLedger:
         return {record.subject: record for record in found}
 
     def recent_subjects(self, model: str, kind: RecordKind, *, statuses: Sequence[str], limit: int) -> list[Record]:
-        columns = self._records.c
+        import sqlalchemy as sa
+
+        columns, later = self._records.c, self._records.alias("later").c
+        superseded = sa.exists().where(
+            later.model == model,
+            later.kind == kind,
+            later.subject == columns.subject,
+            later.sequence > columns.sequence,
+        )
+        # Read backwards in event time until there are enough: the cost does not grow with the history.
         query = (
             self._select(model, kind)
-            .where(columns.sequence.in_(self._last_of_each_subject(model, kind)), columns.status.in_(statuses))
+            .where(columns.status.in_(statuses), ~superseded)
             .order_by(columns.event_time.desc(), columns.sequence.desc())
             .limit(limit)
         )

@@ -148,5 +148,6 @@ def _refused(action: Action, diagnosis: Diagnosis, held_back: str | None) -> tup
     why = {
         Cause.BAD_DATA: "a model must not learn from broken data",
         Cause.BENIGN_DRIFT: "the champion still performs on the moved data",
+        Cause.BAD_RELEASE: "the previous version performs on the same data",
     }
     return (f"retrain: {why.get(diagnosis.cause, 'the evidence is not enough to touch production')}",)

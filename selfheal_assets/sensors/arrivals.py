@@ -49,8 +49,11 @@ def arrivals_sensor(spec: ModelSpec, ingest: AssetJob) -> dg.SensorDefinition:
         description=f"Registers files that land for {spec.name} and requests their ingest, many batches a run.",
     )
     def arrivals(context: dg.SensorEvaluationContext, selfheal: dg.ResourceParam[Services]) -> dg.SensorResult:
-        found = _register(selfheal, spec)
-        plan = _plan(context.instance, selfheal, spec, ingest.name)
+        opened = selfheal.ledger.open_batches(spec.name, limit=OPEN_BATCHES)
+        found = _register(selfheal, spec, opened)
+        if found.registered:
+            opened = selfheal.ledger.open_batches(spec.name, limit=BATCHES_PER_RUN)
+        plan = _plan(context.instance, selfheal, spec, ingest.name, [r.subject for r in opened[:BATCHES_PER_RUN]])
         seen = _told(found)
         context.log.info(f"{seen}; {plan.why}")
         if not plan.batch_ids:
@@ -69,9 +72,9 @@ def _told(found: _Arrivals) -> str:
     return counts + unread
 
 
-def _register(selfheal: Services, spec: ModelSpec) -> _Arrivals:
+def _register(selfheal: Services, spec: ModelSpec, opened: Sequence[Record]) -> _Arrivals:
     """Give every new file its batch id in the ledger; its partition follows with the request of its ingest."""
-    known = {_stamp(r.payload) for r in selfheal.ledger.open_batches(spec.name, limit=OPEN_BATCHES)}
+    known = {_stamp(r.payload) for r in opened}
     fresh = [file for file in selfheal.batches.landed(spec.name) if _stamp(_seen(file)) not in known]
     chosen = _within_budget(fresh)
     records, duplicates, unread = list[Record](), list[str](), list[str]()
@@ -139,12 +142,13 @@ class _Plan:
     tries: int = 0
 
 
-def _plan(instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, job_name: str) -> _Plan:
-    """The oldest open batches, when no ingest runs; whatever crashed before is asked for again."""
+def _plan(
+    instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, job_name: str, backlog: Sequence[str]
+) -> _Plan:
+    """`backlog`, the oldest open batches, when no ingest runs; whatever crashed before is asked for again."""
     running = active_run(instance, [job_name, jobs.release_name(spec)])
     if running:
         return _Plan(why=f"run {running[:8]} is at work on batches")
-    backlog = [record.subject for record in selfheal.ledger.open_batches(spec.name, limit=BATCHES_PER_RUN)]
     if not backlog:
         return _Plan(why="no open batch")
     ids = _neighbours(instance.get_dynamic_partitions(str(partitions(spec).name)), backlog)

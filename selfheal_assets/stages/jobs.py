@@ -6,7 +6,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.stages.identity import MODEL_TAG, key, partitions
+from selfheal_assets.stages.identity import MODEL_TAG, key
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 """What `dg.define_asset_job` gives."""
@@ -21,14 +21,13 @@ TRAINED = (
 )
 
 
-def _job(spec: ModelSpec, name: str, assets: tuple[str, ...], description: str, *, by_batch: bool) -> AssetJob:
+def _job(spec: ModelSpec, name: str, assets: tuple[str, ...], description: str) -> AssetJob:
     keys = dg.AssetSelection.assets(*(key(spec, asset) for asset in assets))
     return dg.define_asset_job(
         f"{spec.name}_{name}",
         selection=keys | dg.AssetSelection.checks_for_assets(*(key(spec, asset) for asset in assets)),
         description=description,
         tags={MODEL_TAG: spec.name},
-        partitions_def=partitions(spec) if by_batch else None,
     )
 
 
@@ -38,7 +37,6 @@ def ingest(spec: ModelSpec) -> AssetJob:
         "ingest",
         ("raw_batch", *CHECKED),
         "From landed files to checked batches, features, scores and evidence; many batches a run.",
-        by_batch=True,
     )
 
 
@@ -53,7 +51,6 @@ def release_quarantine(spec: ModelSpec) -> AssetJob:
         CHECKED,
         "Checks a repaired or waived batch again and, with what is clean of it, everything downstream. "
         "Set `reason`, and `waive` or `repaired_file`, in the config of the checked batch.",
-        by_batch=True,
     )
 
 
@@ -63,5 +60,4 @@ def retrain(spec: ModelSpec) -> AssetJob:
         "retrain",
         TRAINED,
         "From clean labelled batches to a judged candidate and, when every gate passes, a new champion.",
-        by_batch=False,
     )

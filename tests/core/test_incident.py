@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from selfheal_assets.core.diagnosis import Cause
 from selfheal_assets.core.evidence import Evidence, Signal, Status
 from selfheal_assets.core.incident import History, Incident, IncidentState, OutcomeStatus, incidents
-from selfheal_assets.core.policy import Action, DecisionStatus
+from selfheal_assets.core.policy import ACTIONS, Action, DecisionStatus
 from selfheal_assets.core.record import Record, RecordKind
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,10 +21,9 @@ LANDED = {f"b{day}": BEGIN + timedelta(days=day) for day in range(9)}
 
 def decision(cause: Cause = Cause.HARMFUL_DRIFT, *, at: float = 3.0, **changes: Any) -> Record:
     """A DECISION record, `at` in days."""
-    actions = {Cause.BAD_DATA: Action.QUARANTINE, Cause.BENIGN_DRIFT: Action.NOTHING}
     payload: dict[str, Any] = {
         "cause": cause,
-        "action": actions.get(cause, Action.RETRAIN),
+        "action": ACTIONS[cause],
         "champion_version": "1",
         "champion_metric": 0.9,
         "batch_ids": ["b1", "b2"],
@@ -92,6 +91,7 @@ STATES = [
     # cause, status of the decision, how its run ended, performance of the new champion, state
     (Cause.BAD_DATA, "DECIDED", None, [], IncidentState.RESOLVED),
     (Cause.BENIGN_DRIFT, "DECIDED", None, [], IncidentState.RESOLVED),
+    (Cause.BAD_RELEASE, "DECIDED", OutcomeStatus.ROLLED_BACK, [], IncidentState.RESOLVED),
     (Cause.HARMFUL_DRIFT, "SUPPRESSED", None, [], IncidentState.SUPPRESSED),
     (Cause.HARMFUL_DRIFT, "DECIDED", None, [], IncidentState.HEALING),
     (Cause.HARMFUL_DRIFT, "DECIDED", OutcomeStatus.REFUSED, [], IncidentState.ESCALATED),

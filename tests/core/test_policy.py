@@ -76,6 +76,7 @@ def decided(
         (Cause.BENIGN_DRIFT, Action.NOTHING, "retrain: the champion still performs on the moved data"),
         (Cause.HARMFUL_DRIFT, Action.RETRAIN, ""),
         (Cause.CONCEPT_DRIFT, Action.RETRAIN, ""),
+        (Cause.BAD_RELEASE, Action.ROLLBACK, "retrain: the previous version performs on the same data"),
         (Cause.UNKNOWN, Action.NOTHING, "retrain: the evidence is not enough to touch production"),
     ],
 )

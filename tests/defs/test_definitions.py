@@ -79,6 +79,14 @@ def test_a_model_has_all_of_its_parts(repository: dg.RepositoryDefinition, name:
     assert len(found["checks"]) > 8
 
 
+@pytest.mark.parametrize("name", ["payments", "electricity"])
+def test_jobs_over_batches_are_partitioned_by_them(repository: dg.RepositoryDefinition, name: str) -> None:
+    (partitions,) = of_model(repository, name)["partitions"]
+    jobs = {job: repository.get_job(f"{name}_{job}").partitions_def for job in ("ingest", "release_quarantine")}
+    assert [getattr(defined, "name", None) for defined in jobs.values()] == [partitions] * 2
+    assert repository.get_job(f"{name}_retrain").partitions_def is None
+
+
 def test_two_models_have_nothing_in_common(repository: dg.RepositoryDefinition) -> None:
     payments, electricity = (of_model(repository, name) for name in ("payments", "electricity"))
     for kind in ("groups", "partitions", "sensors", "jobs"):
