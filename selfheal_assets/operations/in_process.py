@@ -11,6 +11,8 @@ from selfheal_assets.wiring import Services, executor, resources
 
 RUN_KEY_TAG, SENSOR_TAG = "dagster/run_key", "dagster/sensor_name"
 MAX_ROUNDS = 50
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""The console is the caller's; what a run did stands in its event log."""
 
 
 class InProcessLoop:
@@ -83,6 +85,7 @@ class InProcessLoop:
             instance=self.instance,
             partition_key=request.partition_key,
             tags=tags,
+            run_config=QUIET,
             raise_on_error=False,
         )
         return result.run_id
@@ -97,6 +100,10 @@ class InProcessLoop:
     ) -> bool:
         """Execute the model's job `<model>_<job>` by hand; True when it succeeded."""
         result = self._repository.get_job(f"{self.spec.name}_{job}").execute_in_process(
-            instance=self.instance, partition_key=partition_key, run_config=run_config, tags=tags, raise_on_error=False
+            instance=self.instance,
+            partition_key=partition_key,
+            run_config={**QUIET, **(run_config or {})},
+            tags=tags,
+            raise_on_error=False,
         )
         return result.success

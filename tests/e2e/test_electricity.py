@@ -17,7 +17,9 @@ FIRST_WEEK, WEEKS = 42, 22
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(not PUBLIC.is_file(), reason=f"the public Elec2 data is not at {PUBLIC}: see examples/electricity"),
+    pytest.mark.skipif(
+        not PUBLIC.is_file(), reason=f"the public Elec2 data is not at {PUBLIC}: see examples/electricity"
+    ),
 ]
 
 
@@ -42,3 +44,38 @@ def played(stream: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield last
     os.environ.clear()
     os.environ.update(before)
+
+
+def test_every_row_is_clean_and_none_is_lost(played: Any) -> None:
+    from selfheal_assets.operations.story import batches
+
+    landed = batches(played.services, played.spec)
+    assert len(landed) == WEEKS
+    assert {batch.verdict for batch in landed} == {"CLEAN"}
+    assert sum(batch.rows_landed for batch in landed) == sum(batch.rows_clean for batch in landed) == WEEKS * 336
+    assert not list(played.services.batches.landing("electricity").iterdir())
+
+
+def test_the_weeks_went_through_the_real_stages(played: Any) -> None:
+    from selfheal_assets.core.evidence import Evidence, Signal, Status
+    from selfheal_assets.core.record import RecordKind
+
+    records = played.services.ledger.newest("electricity", RecordKind.EVIDENCE, limit=1_000)
+    evidence = [Evidence.from_record(record) for record in records]
+    for signal in Signal:
+        measured = {e.batch_id for e in evidence if e.signal is signal}
+        assert measured == {played.batch_ids[week] for week in played.judged()}, signal
+    # Victoria's columns were constant in the reference: that they begin to move is drift, not bad data.
+    assert Status.RAISED in {e.status for e in evidence if e.signal is Signal.DRIFT}
+    assert {"checked_batch", "features", "observed_batch", "tuned_parameters", "champion_model"} <= set(played.seconds)
+
+
+def test_the_loop_heals_and_is_not_worse_than_leaving_the_champion_alone(stream: ModuleType, played: Any) -> None:
+    from selfheal_assets.operations.story import champions
+
+    outcomes = {outcome.name: outcome for outcome in stream.compare(played)}
+    never, loop = outcomes["never retrain"], outcomes["selfheal"]
+    assert len(champions(played.services, played.spec)) >= 2
+    assert 1 <= loop.retrains <= outcomes["retrain every week"].retrains / 2
+    assert len(loop.auc) == len(never.auc) == WEEKS - 12
+    assert sum(loop.auc) / len(loop.auc) >= sum(never.auc) / len(never.auc) - 0.005

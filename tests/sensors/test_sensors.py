@@ -32,7 +32,7 @@ from selfheal_assets.wiring import Services
 
 SPEC = load_spec(PROJECT / MODELS / "payments" / "defs.yaml")
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-Partition = "dagster/partition"
+PARTITION = "dagster/partition"
 
 
 class SetClock:
@@ -60,7 +60,7 @@ class Sensors(InProcessLoop):
         self.requests.append(request)
         tags = {**request.tags, "dagster/run_key": str(request.run_key), "dagster/sensor_name": sensor}
         if request.partition_key:
-            tags[Partition] = request.partition_key
+            tags[PARTITION] = request.partition_key
         run = dg.DagsterRun(job_name=job_name, tags=tags, status=dg.DagsterRunStatus.STARTED)
         return self.instance.add_run(run).run_id
 

@@ -2,10 +2,10 @@
 
 import io
 import json
-import logging
 import os
+import resource
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +227,6 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessLoop]:
         patch.setattr(plots, "as_markdown", lambda *_: "a plot")
         services = initialise(tmp_path_factory.mktemp("bad-input") / "home")
         sqlalchemy.event.listen(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
-        logging.getLogger("dagster").setLevel(logging.CRITICAL)
         with dg.DagsterInstance.get() as instance:
             yield InProcessLoop(services, load_spec(PROJECT / MODELS / "payments" / "defs.yaml"), instance)
         sqlalchemy.event.remove(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
@@ -320,3 +319,44 @@ def test_what_is_no_landed_file_is_left_alone(loop: InProcessLoop, drained: dict
     assert drain(loop) == []
     assert sorted(os.listdir(folder)) == left
     assert outside.read_bytes() == GOOD.content
+
+
+def test_one_class_teaches_no_model_and_the_next_batch_flows(loop: InProcessLoop, drained: dict[str, str]) -> None:
+    """Outcomes that were never joined look like a batch without fraud: refused by training, not by a check."""
+    assert drained
+    training = replace(loop.spec.training, trials=2, windows=(2,), min_rows=500)
+    learner = InProcessLoop(loop.services, replace(loop.spec, training=training), loop.instance)
+    ids = [land(learner, f"one-class-{n}.parquet", as_parquet(healthy(n, 700).assign(is_fraud=0))) for n in (95, 96)]
+    learner.settle()
+    assert [settled(learner, batch_id).status for batch_id in ids] == [CLEAN, CLEAN]
+    (decision,) = loop.services.ledger.newest("payments", RecordKind.DECISION, status="DECIDED", limit=1)
+    (outcome,) = loop.services.ledger.newest("payments", RecordKind.OUTCOME, limit=5)
+    assert decision.payload["training_batches"] == ids
+    assert (outcome.subject, outcome.status) == (decision.subject, "FAILED")
+    run = loop.instance.get_runs(dg.RunsFilter(job_name="payments_retrain"), limit=1)[0]
+    failures = [entry.dagster_event.step_failure_data.error for entry in loop.instance.all_logs(run.run_id)
+                if entry.dagster_event and entry.dagster_event.is_step_failure]  # fmt: skip
+    assert any(error and "TrainingError" in error.to_string() for error in failures)
+    assert loop.services.registry.versions("payments") == []
+    good = land(loop, "after-one-class.parquet", as_parquet(healthy(91)))
+    drain(loop)
+    assert settled(loop, good).status == CLEAN
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_million_rows(loop: InProcessLoop) -> None:
+    """In one batch, of 50,000 accounts: in bounded memory. `-s` shows the seconds of each stage."""
+    rows = 1_000_000
+    frame = PaymentsWorld(seed=8, accounts=50_000).batch(60, rows, Regime.HEALTHY)
+    batch_id = land(loop, "million.parquet", as_parquet(frame))
+    del frame
+    (run,) = drain(loop)
+    record = settled(loop, batch_id)
+    assert (record.status, record.payload["rows_landed"], record.payload["rows_clean"]) == (CLEAN, rows, rows)
+    assert loop.services.ledger.open_batches("payments", limit=1) == []
+    for step in loop.instance.get_run_step_stats(run):
+        print(f"{step.step_key}: {(step.end_time or 0) - (step.start_time or 0):.1f} s")
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"peak memory: {peak_gb:.2f} GB")
+    assert peak_gb < 4

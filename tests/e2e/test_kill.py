@@ -1,0 +1,113 @@
+"""Processes killed at the worst moments, and started again: the end is the same as if nothing had happened."""
+
+import json
+import multiprocessing
+import signal
+import sys
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfheal_assets.simulator.landing import simulate
+from selfheal_assets.simulator.payments import PaymentsWorld
+from selfheal_assets.wiring import QUIET
+
+HERE = Path(__file__).parent
+ROWS, SECONDS = 700, 120
+PHASES = (
+    (
+        [(0, "healthy"), (1, "healthy"), (2, "bad_rows"), (3, "truncated_file")],
+        ["file taken", "second raw batch written"],
+        ["decided, not requested", "training set written", "study half done"],
+    ),
+    (
+        [(4, "harmful_shift"), (5, "harmful_shift"), (6, "unit_change")],
+        ["second clean batch written", "offline features written, not online", "evidence recorded, not closed"],
+        ["version registered, no alias", "champion moved, no reference"],
+    ),
+)
+"""Batches that land together; the points of their ingest, then of the retraining that follows, where processes die.
+
+A run may crash twice and be asked for a third time; a batch three times, before it goes by itself.
+"""
+
+
+@pytest.fixture(scope="module")
+def forking() -> Iterator[ForkServerContext]:
+    """Processes that have the heavy imports done when they begin."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
+            patch.delenv(name, raising=False)
+        for name, value in {**QUIET, "MPLBACKEND": "Agg", "PYTHONWARNINGS": "ignore"}.items():
+            patch.setenv(name, value)
+        patch.syspath_prepend(str(HERE))
+        killable = __import__("killable")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["killable", *killable.HEAVY])
+        yield context
+        sys.modules.pop("killable")
+
+
+def land(home: Path, phase: int) -> None:
+    list(simulate(PaymentsWorld(seed=3), PHASES[phase][0], ROWS, home / "landing" / "payments"))
+
+
+def started(context: ForkServerContext, function: str, *arguments: Any) -> ForkServerProcess:
+    process = context.Process(target=getattr(sys.modules["killable"], function), args=arguments)
+    process.start()
+    return process
+
+
+def ended(process: ForkServerProcess) -> int | None:
+    process.join(SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        pytest.fail(f"a process must settle or die within {SECONDS} s")
+    return process.exitcode
+
+
+def described(context: ForkServerContext, home: Path) -> dict[str, Any]:
+    target = home.with_suffix(".json")
+    assert ended(started(context, "describe", home, target)) == 0
+    state: dict[str, Any] = json.loads(target.read_text())
+    return state
+
+
+@pytest.mark.timeout(600)
+def test_the_end_is_the_same_as_if_nothing_had_happened(forking: ForkServerContext, tmp_path: Path) -> None:
+    calm_home, killed_home = tmp_path / "calm", tmp_path / "killed"
+    for phase, (_, *points) in enumerate(PHASES):
+        land(calm_home, phase)
+        calm = started(forking, "settle", calm_home, None)
+        land(killed_home, phase)
+        for point in [name for group in points for name in group]:
+            process = started(forking, "settle", killed_home, point)
+            assert ended(process) == -signal.SIGKILL, f"the process should have died at {point!r}"
+        assert ended(started(forking, "settle", killed_home, None)) == 0
+        assert ended(calm) == 0
+    calm_state, killed_state = described(forking, calm_home), described(forking, killed_home)
+    metrics = calm_state.pop("metrics"), killed_state.pop("metrics")
+    runs = calm_state.pop("mlflow_runs"), killed_state.pop("mlflow_runs")
+    assert killed_state == calm_state
+    assert metrics[1] == pytest.approx(metrics[0], abs=0.05)
+    assert runs[0] == {"FINISHED": 2}
+    assert runs[1].get("RUNNING", 0) == 0
+    assert_what_should_have_happened(calm_state)
+
+
+def assert_what_should_have_happened(state: dict[str, Any]) -> None:
+    """So that two homes in which nothing happened are not the same."""
+    statuses = [status for status, _ in state["batches"].values()]
+    assert statuses == ["CLEAN", "CLEAN", "PARTIAL", "QUARANTINED", "CLEAN", "CLEAN", "QUARANTINED"]
+    assert all(
+        rows["rows_landed"] == rows["rows_clean"] + rows["rows_quarantined"] for _, rows in state["batches"].values()
+    )
+    assert [(status, version) for _, status, version in state["outcomes"]] == [("PROMOTED", "1"), ("PROMOTED", "2")]
+    assert state["aliases"] == {"champion": "2", "challenger": "2", "previous": "1"}
+    assert list(state["versions"].values()) == [1, 1]
+    assert set(state["evidence"].values()) == {1}
+    assert (state["open"], state["landing"], state["unfinished_runs"]) == ([], [], 0)
