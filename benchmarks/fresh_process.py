@@ -39,6 +39,7 @@ class MeasuringScript:
             stderr=self._errors,
             text=True,
             env={**os.environ, "PYTHONWARNINGS": "ignore", "MPLBACKEND": "Agg"},
+            start_new_session=True,  # Ctrl-C reaches us first: a script that runs Dagster is asked to end once.
         )
 
     def __enter__(self) -> Self:

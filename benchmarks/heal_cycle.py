@@ -5,6 +5,8 @@ python benchmarks/heal_cycle.py --repeat 3        see benchmarks/README.md
 
 import json
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -156,6 +158,8 @@ def main(
     raw: Annotated[Path | None, typer.Option(help="Also write every measurement to this file, as JSON.")] = None,
 ) -> None:
     """Time the real loop against a bare script that does the same work on the same files with the same seeds."""
+    # Asked to end, we end the script that runs Dagster; killed outright, we could not.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     pairs: list[Pair] = []
     with Progress(*columns, console=Console(stderr=True)) as progress:

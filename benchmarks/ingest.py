@@ -164,8 +164,8 @@ def report(sizes: list[Size], repeat: int, detector: Detector) -> str:
     parts = [
         "# Ingest: rows a second through check, features and drift",
         f"20 columns, 25 checks, 19 features, {ACCOUNTS:,} accounts, {BAD_ROW_SHARE:.1%} bad rows; detector "
-        f"{detector}; {repeat} repeats, medians [least, greatest]; steady state: imports and caches warmed by a batch "
-        f"of {SMALL_ROWS:,} rows in the same process.",
+        f"{detector}; {repeat} of each size, medians [least, greatest]; steady state: imports and caches warmed by a "
+        f"batch of {SMALL_ROWS:,} rows in the same process.",
         throughput(sizes),
         "## Beside the bare calls, by turns on the same files",
         beside_bare(sizes, detector),

@@ -11,7 +11,7 @@ from selfheal_assets.core.errors import HomeError
 from selfheal_assets.core.record import OPENING, Record, RecordKind
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Row, Select, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table
 
 
 def _records_table() -> "Table":
@@ -124,6 +124,18 @@ class SqlLedger:
             .group_by(columns.subject)
         )
 
+    def _followed_by(self, columns: Any, kind: RecordKind) -> "ColumnElement[bool]":
+        """Whether a later record of the kind is about the same subject."""
+        import sqlalchemy as sa
+
+        later = self._records.alias().c
+        return sa.exists().where(
+            later.model == columns.model,
+            later.kind == kind,
+            later.subject == columns.subject,
+            later.sequence > columns.sequence,
+        )
+
     def current(self, model: str, kind: RecordKind, subjects: Sequence[str]) -> dict[str, Record]:
         if not subjects:
             return {}
@@ -133,19 +145,11 @@ class SqlLedger:
         return {record.subject: record for record in found}
 
     def recent_subjects(self, model: str, kind: RecordKind, *, statuses: Sequence[str], limit: int) -> list[Record]:
-        import sqlalchemy as sa
-
-        columns, later = self._records.c, self._records.alias("later").c
-        superseded = sa.exists().where(
-            later.model == model,
-            later.kind == kind,
-            later.subject == columns.subject,
-            later.sequence > columns.sequence,
-        )
+        columns = self._records.c
         # Read backwards in event time until there are enough: the cost does not grow with the history.
         query = (
             self._select(model, kind)
-            .where(columns.status.in_(statuses), ~superseded)
+            .where(columns.status.in_(statuses), ~self._followed_by(columns, kind))
             .order_by(columns.event_time.desc(), columns.sequence.desc())
             .limit(limit)
         )
@@ -155,20 +159,13 @@ class SqlLedger:
         import sqlalchemy as sa
 
         columns = self._records.c
-        opened, closed = self._records.alias("opened").c, self._records.alias("closed").c
-        later_closed = sa.exists().where(
-            closed.model == model,
-            closed.kind == RecordKind.BATCH_CLOSED,
-            closed.subject == opened.subject,
-            closed.sequence > opened.sequence,
+        opened, kind = self._records.alias("opened").c, RecordKind.BATCH_REGISTERED
+        still_open = sa.select(opened.subject).where(
+            opened.model == model, opened.kind.in_(OPENING), ~self._followed_by(opened, RecordKind.BATCH_CLOSED)
         )
-        still_open = sa.select(opened.subject).where(opened.model == model, opened.kind.in_(OPENING), ~later_closed)
         query = (
-            self._select(model, RecordKind.BATCH_REGISTERED)
-            .where(
-                columns.subject.in_(still_open),
-                columns.sequence.in_(self._last_of_each_subject(model, RecordKind.BATCH_REGISTERED)),
-            )
+            self._select(model, kind)
+            .where(columns.subject.in_(still_open), ~self._followed_by(columns, kind))
             .order_by(columns.event_time, columns.sequence)
             .limit(limit)
         )

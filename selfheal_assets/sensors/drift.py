@@ -32,46 +32,54 @@ def drift_sensor(spec: ModelSpec, retrain: AssetJob) -> dg.SensorDefinition:
         ),
     )
     def drift(context: dg.SensorEvaluationContext, selfheal: dg.ResourceParam[Services]) -> dg.SensorResult:
-        due = _unfinished(selfheal, spec)
-        if due is not None:
-            return _carry_on(context, selfheal, spec, due)
-        decision, recorded = _decide(selfheal, spec)
-        reason = _explain(decision)
-        context.log.info(reason)
-        if recorded is None or decision.action is not Action.RETRAIN or decision.status is not DecisionStatus.DECIDED:
-            return dg.SensorResult(skip_reason=reason)
-        selfheal.notifier.notify(spec.name, f"retraining for {decision.cause}", decision.reason)
-        return dg.SensorResult(run_requests=[_request(spec, recorded, 1)])
+        due, ended_until = _unfinished(selfheal, spec, int(context.cursor or 0))
+        asked = _begin(context, selfheal, spec) if due is None else _carry_on(context, selfheal, spec, due)
+        wanted = {"skip_reason": asked} if isinstance(asked, str) else {"run_requests": [asked]}
+        return dg.SensorResult(**wanted, cursor=str(ended_until))
 
     return drift
 
 
-def _unfinished(selfheal: Services, spec: ModelSpec) -> Record | None:
-    """The last decision to retrain, while nobody has recorded how it ended."""
-    for record in selfheal.ledger.newest(
-        spec.name, RecordKind.DECISION, status=DecisionStatus.DECIDED, limit=PAST_DECISIONS
-    ):
-        if record.payload["action"] == Action.RETRAIN:
-            ended = selfheal.ledger.newest(spec.name, RecordKind.OUTCOME, subject=record.subject)
-            return None if ended else record
-    return None
+def _unfinished(selfheal: Services, spec: ModelSpec, ended_until: int) -> tuple[Record | None, int]:
+    """The oldest decision to retrain whose end nobody has recorded, and the place in the ledger before which all ended.
+
+    The sensor's cursor only saves reading on: without it, everything is looked at again.
+    """
+    while page := selfheal.ledger.after(spec.name, RecordKind.DECISION, ended_until, PAST_DECISIONS):
+        for record in page:
+            due = record.payload["action"] == Action.RETRAIN and record.status == DecisionStatus.DECIDED
+            if due and not selfheal.ledger.newest(spec.name, RecordKind.OUTCOME, subject=record.subject):
+                return record, ended_until
+            ended_until = record.sequence
+    return None, ended_until
+
+
+def _begin(context: dg.SensorEvaluationContext, selfheal: Services, spec: ModelSpec) -> dg.RunRequest | str:
+    """The run of a new decision to retrain; or why there is none."""
+    decision, recorded = _decide(selfheal, spec)
+    reason = _explain(decision)
+    context.log.info(reason)
+    if recorded is None or decision.action is not Action.RETRAIN or decision.status is not DecisionStatus.DECIDED:
+        return reason
+    selfheal.notifier.notify(spec.name, f"retraining for {decision.cause}", decision.reason)
+    return _request(spec, recorded, 1)
 
 
 def _carry_on(
     context: dg.SensorEvaluationContext, selfheal: Services, spec: ModelSpec, decision: Record
-) -> dg.SensorResult:
+) -> dg.RunRequest | str:
     """Wait for the decision's run, ask again for one that crashed, or give up after repeated crashes."""
     running = active_with_tag(context.instance, DECISION_TAG, decision.subject)
     if running:
-        return dg.SensorResult(skip_reason=f"decision {decision.subject}: run {running[:8]} is at work")
+        return f"decision {decision.subject}: run {running[:8]} is at work"
     tries = runs_with_tag(context.instance, DECISION_TAG, decision.subject)
     if tries < MAX_ATTEMPTS:
         context.log.warning(f"decision {decision.subject} has no finished run: requesting try {tries + 1}")
-        return dg.SensorResult(run_requests=[_request(spec, decision, tries + 1)])
+        return _request(spec, decision, tries + 1)
     reason = f"its run crashed {tries} times; see the runs tagged {DECISION_TAG}={decision.subject}"
     close(selfheal, spec, decision.subject, OutcomeStatus.FAILED, version=None, reason=reason)
     selfheal.notifier.notify(spec.name, "retraining failed", reason)
-    return dg.SensorResult(skip_reason=f"decision {decision.subject} is given up: {reason}")
+    return f"decision {decision.subject} is given up: {reason}"
 
 
 def _decide(selfheal: Services, spec: ModelSpec) -> tuple[Decision, Record | None]:

@@ -79,7 +79,10 @@ def close_batch(services: Services, spec: ModelSpec, batch_id: str) -> None:
 
 def learnable_batches(services: Services, spec: ModelSpec, limit: int) -> list[Record]:
     """The most recent batches whose clean rows have their features published, newest event time first."""
-    recent = services.ledger.recent_subjects(
-        spec.name, RecordKind.BATCH_SETTLED, statuses=USABLE, limit=limit + IN_FLIGHT
-    )
-    return [record for record in recent if services.batches.has(spec.name, "features", record.subject)][:limit]
+    found: list[Record] = []
+    for wanted in (limit, limit + IN_FLIGHT):  # Nearly always the first are: a tick need not read more.
+        recent = services.ledger.recent_subjects(spec.name, RecordKind.BATCH_SETTLED, statuses=USABLE, limit=wanted)
+        found = [r for r in recent if services.batches.has(spec.name, "features", r.subject)][:limit]
+        if len(found) == limit or len(recent) < wanted:
+            break
+    return found
