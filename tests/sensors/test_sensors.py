@@ -651,4 +651,4 @@ def test_a_tick_costs_the_same_with_2000_batches_of_history(build: Callable[...,
                 sensors.tick(name)
                 seconds[id(sensors)].append(perf_counter() - begun)
         ratio = min(seconds[id(many)]) / min(seconds[id(few)])
-        assert ratio < 2.0, f"{name}: {ratio:.1f} times the cost"
+        assert ratio < 2.5, f"{name}: {ratio:.1f} times the cost"
