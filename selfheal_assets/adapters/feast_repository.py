@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfheal_assets.adapters.feast_import import import_feast
 from selfheal_assets.core.errors import FeatureError, SpecError
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def _collect(values: Any, path: Path, objects: dict[tuple[str, str], Any], probl
 
 def open_store(roots: Sequence[Path], home: Path) -> "FeatureStore":
     """The store of the first feature_store.yaml among the roots."""
+    import_feast()
     from feast import FeatureStore
     from feast.repo_config import load_repo_config
 

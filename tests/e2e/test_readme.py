@@ -27,6 +27,13 @@ def commands() -> list[str]:
     return found
 
 
+def test_every_file_that_the_documents_name_is_there() -> None:
+    for document in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")):
+        links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+        missing = [link for link in links if not (document.parent / link).exists()]
+        assert not missing, f"{document.relative_to(ROOT)} names {missing}"
+
+
 def test_the_commands_run_elsewhere_are_run_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for command, place in ELSEWHERE.items():

@@ -25,16 +25,27 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, GREY = (
 )
 STATUS_COLOURS = {Status.CLEAR: GREEN, Status.RAISED: VERMILLION, Status.UNKNOWN: GREY}
 STATUS_MARKERS = {Status.CLEAR: "o", Status.RAISED: "X", Status.UNKNOWN: "s"}
+Margins = tuple[int, int, int, int]
+"""Left, right, top and bottom, in pixels."""
 WIDTH_PX = 900
 DPI = 100
 PNG_COLOURS = 128
 
 
-def new_figure(height_px: int) -> "Figure":
-    """An empty figure, 900 pixels wide, whose parts make room for each other."""
+def new_figure(height_px: int, margins_px: Margins | None = None) -> "Figure":
+    """An empty figure, 900 pixels wide. Without margins its parts make room for each other, which costs as much again
+    as drawing them: the plots that every batch has give margins."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(WIDTH_PX / DPI, height_px / DPI), dpi=DPI, layout="constrained")
+    size = (WIDTH_PX / DPI, height_px / DPI)
+    if margins_px is None:
+        return Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure = Figure(figsize=size, dpi=DPI)
+    left, right, top, bottom = margins_px
+    figure.subplots_adjust(
+        left=left / WIDTH_PX, right=1.0 - right / WIDTH_PX, top=1.0 - top / height_px, bottom=bottom / height_px
+    )
+    return figure
 
 
 def style(axes: "Axes") -> None:

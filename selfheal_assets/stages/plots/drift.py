@@ -26,14 +26,17 @@ PANELS = 12
 PANELS_A_ROW = 3
 ROW_PX = 190
 HEAD_PX = 60
+PANEL_MARGINS = (80, 15, 70, 55)
+PANEL_GAPS = {"hspace": 0.62, "wspace": 0.42}
+"""Shares of a panel: room for two lines of title and for the names of categories."""
 
 
 def drift_plot(assessment: DriftAssessment, reference: "pd.DataFrame", batch: "pd.DataFrame") -> bytes:
     """PNG of the twelve most drifted features, reference against batch; titles say status, PSI and adjusted p."""
     shown = assessment.features[:PANELS]
     rows = max(-(-len(shown) // PANELS_A_ROW), 1)
-    figure = new_figure(HEAD_PX + ROW_PX * rows)
-    panels = figure.subplots(rows, PANELS_A_ROW, squeeze=False).ravel()
+    figure = new_figure(HEAD_PX + ROW_PX * rows, PANEL_MARGINS)
+    panels = figure.subplots(rows, PANELS_A_ROW, squeeze=False, gridspec_kw=PANEL_GAPS).ravel()
     for axes, feature in zip(panels, shown, strict=False):
         draw = draw_categories if feature.categorical else draw_numbers
         draw(axes, *(column_values(frame, feature.feature, feature.categorical) for frame in (reference, batch)))
@@ -50,7 +53,7 @@ def drift_plot(assessment: DriftAssessment, reference: "pd.DataFrame", batch: "p
 
 def score_plot(assessment: DriftAssessment, reference: "np.ndarray", batch: "np.ndarray") -> bytes:
     """PNG of the champion's scores (n,) on the reference and (m,) on the batch, with the verdict on them."""
-    figure = new_figure(320)
+    figure = new_figure(320, (70, 15, 30, 50))
     axes = figure.subplots()
     draw_numbers(axes, reference, batch, bins=50)
     style(axes)
@@ -86,5 +89,5 @@ def _head(figure: "Figure", panels: Any, text: str) -> None:
     for axes in panels:
         handles, names = axes.get_legend_handles_labels()
         if handles:
-            figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+            figure.legend(handles, names, loc="lower center", ncols=2, fontsize=8, frameon=False)
             return

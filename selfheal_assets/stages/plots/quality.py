@@ -28,7 +28,7 @@ def quality_plot(outcomes: Sequence[CheckOutcome], rows: int) -> bytes:
     """PNG of one bar a check, the gravest first; a check of the table as a whole has a mark in place of a bar."""
     ordered = sorted(outcomes, key=lambda outcome: _order(outcome, rows))
     shown = ordered[:BARS]
-    figure = new_figure(90 + 20 * max(len(shown), 3))
+    figure = new_figure(90 + 20 * max(len(shown), 3), (290, 15, 35, 50))
     axes = figure.subplots()
     if not shown:
         say(axes, "no checks are declared")

@@ -1,0 +1,30 @@
+"""Feast is imported without compiled-in argument checks in a run, and with them where declarations are read."""
+
+import subprocess
+import sys
+
+ASK = """
+import sys, typeguard
+before = typeguard.typechecked
+{how}
+from feast import ValueType, Entity
+assert typeguard.typechecked is before
+try:
+    Entity(name="account", value_type="not a value type")
+except typeguard.TypeCheckError:
+    print("checked")
+else:
+    print("not checked")
+"""
+
+
+def answer(how: str) -> str:
+    finished = subprocess.run([sys.executable, "-c", ASK.format(how=how)], capture_output=True, text=True, check=True)
+    return finished.stdout.strip()
+
+
+def test_only_the_plain_import_checks_arguments() -> None:
+    ours = "from selfheal_assets.adapters.feast_import import import_feast; import_feast(); import_feast()"
+    assert answer("import feast") == "checked"
+    assert answer(ours) == "not checked"
+    assert answer(f"import feast; {ours}") == "checked"
