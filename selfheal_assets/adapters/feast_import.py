@@ -1,4 +1,4 @@
-"""Import Feast fast: once, without the argument checks that it compiles into its classes. Never changes what it does."""
+"""Import Feast once, without the argument checks that it compiles into its classes. Never alters what it does."""
 
 import sys
 from typing import Any
@@ -8,8 +8,8 @@ def import_feast() -> None:
     """Have `feast` in `sys.modules`.
 
     Feast 0.67 decorates its classes with typeguard's `typechecked`, which recompiles them at every import: measured,
-    3.3 of 4.3 s, in every run. `selfheal init` and `validate` import Feast as it is when they read declarations, so that
-    a wrong type is still refused by Feast. To be dropped once importing Feast itself takes about a second.
+    3.3 of 4.3 s, in every run. `selfheal init` and `validate` import Feast as it is when they read declarations, so
+    that a wrong type is still refused by Feast. To be dropped once importing Feast itself takes about a second.
     """
     if "feast" in sys.modules:
         return

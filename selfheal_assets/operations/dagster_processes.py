@@ -1,5 +1,6 @@
 """Run a real Dagster instance over the home: webserver and daemon as child processes. Ends only what it started."""
 
+import ctypes
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from selfheal_assets.core.errors import HomeError
 from selfheal_assets.project import PROJECT
 
 WORKSPACE = PROJECT / "workspace.yaml"
+PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 15
 POLL_SECONDS = 0.3
 LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
@@ -85,12 +87,19 @@ def _children(home: Path, port: int) -> Iterator[list[subprocess.Popen[bytes]]]:
                         stdout=log,
                         stderr=subprocess.STDOUT,
                         start_new_session=True,
+                        preexec_fn=end_with_parent,
                     )
                 )
         yield children
     finally:
         for child in children:
             _stop(child)
+
+
+def end_with_parent() -> None:
+    """In a new child, on Linux: have it sent SIGTERM when its parent dies, however that dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(child: "subprocess.Popen[bytes]") -> None:
