@@ -1,17 +1,15 @@
 """The command `selfheal`: reads arguments, calls one operation, prints. Holds no logic."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from selfheal_assets.cli_ledger import ledger
 from selfheal_assets.core.errors import SelfhealError
 from selfheal_assets.project import home_from_environment
+from selfheal_assets.terminal import console, said_plainly
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,21 +18,11 @@ app = typer.Typer(
 )
 quarantine = typer.Typer(no_args_is_help=True, help="Batches and rows that the checks kept out, and the way back.")
 app.add_typer(quarantine, name="quarantine")
-console = Console(width=None if sys.stdout.isatty() else 132)
+app.add_typer(ledger, name="ledger")
 
 ModelName = Annotated[str, typer.Argument(help="Name of a declared model.")]
 BatchId = Annotated[str, typer.Argument(help="Batch id, as `selfheal quarantine list` shows it.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
-
-
-@contextmanager
-def _said_plainly() -> Iterator[None]:
-    """Our own errors are for people: their message, no traceback, exit code 1."""
-    try:
-        yield
-    except SelfhealError as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
 
 
 def _ready(home: Path | None = None) -> Any:
@@ -48,7 +36,7 @@ def _ready(home: Path | None = None) -> Any:
 @app.command()
 def init() -> None:
     """Make the home and migrate its databases; called by the other commands when needed."""
-    with _said_plainly():
+    with said_plainly():
         services = _ready()
     console.print(f"ready: {services.home}")
 
@@ -60,7 +48,7 @@ def validate() -> None:
     from selfheal_assets.operations.models import mistakes
     from selfheal_assets.wiring import Services
 
-    with _said_plainly():
+    with said_plainly():
         use_home(home_from_environment())
         found = mistakes(Services.from_environment())
     for path, problems in found.items():
@@ -78,6 +66,9 @@ def simulate(
     first: Annotated[int, typer.Option(help="Index of the first batch; batch i covers six hours.", min=0)] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the payments world.")] = 7,
     usual: Annotated[str, typer.Option(help="State of the world under `healthy` batches.")] = "healthy",
+    labels_late: Annotated[
+        int | None, typer.Option(help="Land each batch without labels, and its labels so many batches later.", min=1)
+    ] = None,
     show: Annotated[bool, typer.Option("--list", help="Only list the faults and their true causes.")] = False,
 ) -> None:
     """Drop batches of the simulated payments world into landing."""
@@ -88,10 +79,12 @@ def simulate(
     if show:
         console.print(fault_table())
         return
-    with _said_plainly():
+    with said_plainly():
         folder = _ready().batches.landing("payments")
         plan = [(first + offset, fault) for offset, fault in enumerate(faults or ["healthy"])]
-        dropping = drop_batches(PaymentsWorld(seed=seed), plan, rows, folder, usual=Regime(usual))
+        dropping = drop_batches(
+            PaymentsWorld(seed=seed), plan, rows, folder, usual=Regime(usual), labels_after=labels_late
+        )
         for dropped in progress_bar(console, dropping, len(plan), "dropping"):
             console.print(f"{dropped.path.name}: {dropped.fault}, {dropped.rows} rows; truth: {dropped.cause}")
 
@@ -102,7 +95,7 @@ def status() -> None:
     from selfheal_assets.operations.models import declared_models
     from selfheal_assets.operations.report import status_of
 
-    with _said_plainly():
+    with said_plainly():
         services = _ready()
         for spec in declared_models(services):
             console.print(status_of(services, spec))
@@ -117,7 +110,7 @@ def up(
     from selfheal_assets.operations.dagster_processes import running_dagster
     from selfheal_assets.operations.traffic import keep_dropping, wait
 
-    with _said_plainly():
+    with said_plainly():
         services = _ready()
         with running_dagster(services.home, port) as url:
             console.print(f"[bold]Dagster UI: {url}[/bold]   (Ctrl-C stops it)")
@@ -144,7 +137,7 @@ def demo(
     from selfheal_assets.operations.report import demo_report
     from selfheal_assets.operations.traffic import wait
 
-    with _said_plainly():
+    with said_plainly():
         services = _ready(_emptied(home.absolute()))
         with running_dagster(services.home, port) as url:
             console.print(f"[bold]Dagster UI: {url}[/bold]")
@@ -184,7 +177,7 @@ def list_quarantine(model: ModelName) -> None:
     from selfheal_assets.operations.quarantine import quarantined
     from selfheal_assets.operations.report import quarantine_table
 
-    with _said_plainly():
+    with said_plainly():
         services = _ready()
         console.print(quarantine_table(quarantined(services, model_named(services, model))))
 
@@ -196,7 +189,7 @@ def show(model: ModelName, batch: BatchId) -> None:
     from selfheal_assets.operations.quarantine import look_at
     from selfheal_assets.operations.report import quarantined_batch
 
-    with _said_plainly():
+    with said_plainly():
         services = _ready()
         console.print(quarantined_batch(look_at(services, model_named(services, model), batch)))
 
@@ -214,7 +207,7 @@ def release(
     from selfheal_assets.operations.models import model_named
     from selfheal_assets.operations.quarantine import release as release_batch
 
-    with _said_plainly():
+    with said_plainly():
         services = _ready()
         became = release_batch(
             services,
@@ -234,7 +227,7 @@ def discard(model: ModelName, batch: BatchId, reason: Reason) -> None:
     from selfheal_assets.operations.models import model_named
     from selfheal_assets.operations.quarantine import discard as discard_batch
 
-    with _said_plainly():
+    with said_plainly():
         services = _ready()
         discard_batch(services, model_named(services, model), batch, reason=reason)
     console.print(f"{batch} is discarded")

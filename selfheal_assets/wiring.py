@@ -12,8 +12,10 @@ from selfheal_assets.adapters.batch_store import FileBatchStore
 from selfheal_assets.adapters.clocks import SystemClock
 from selfheal_assets.adapters.column_types import load_types
 from selfheal_assets.adapters.dbt_checks import load_checks
+from selfheal_assets.adapters.label_store import FileLabelStore
 from selfheal_assets.adapters.mlflow_link import mlflow_run
-from selfheal_assets.adapters.notifications import FileNotifier
+from selfheal_assets.adapters.notifications import OutboxNotifier
+from selfheal_assets.adapters.receivers import ReceiverList
 from selfheal_assets.adapters.sql_ledger import SqlLedger
 from selfheal_assets.core.errors import SpecError
 from selfheal_assets.core.model_spec import ModelSpec
@@ -53,6 +55,7 @@ class Services:
         self.roots = tuple(roots)
         self.clock: Clock = clock or SystemClock()
         self.batches = FileBatchStore(home)
+        self.labels = FileLabelStore(home)
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
 
@@ -66,7 +69,8 @@ class Services:
 
     @cached_property
     def notifier(self) -> Notifier:
-        return FileNotifier(self.home / "notifications.jsonl", self.clock)
+        dagster_url = os.environ.get("SELFHEAL_DAGSTER_URL") or None
+        return OutboxNotifier(self.home, self.clock, ReceiverList(os.environ), dagster_url=dagster_url)
 
     def declared_checks(self, spec: ModelSpec) -> list[Check]:
         return load_checks(check_folders(self.roots), spec)

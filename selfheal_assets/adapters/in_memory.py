@@ -5,11 +5,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
-from selfheal_assets.adapters.ledger_payload import canonical_payload, utc
+from selfheal_assets.adapters.ledger_payload import past_is_read_only, stored_form
 from selfheal_assets.core.errors import AliasConflictError, RegistryError
+from selfheal_assets.core.ledger_chain import GENESIS, Head, Link, next_hash
 from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.core.notification import Delivered, Severity
 from selfheal_assets.core.record import OPENING, Record, RecordKind
 from selfheal_assets.ports import Candidate, Model, ModelVersion
 
@@ -23,17 +26,22 @@ class InMemoryLedger:
         self._lock = threading.Lock()
 
     def append(self, *records: Record) -> int:
-        copies = [_stored(record) for record in records]
+        copies = [stored_form(record) for record in records]
         with self._lock:
             before = len(self._records)
             for record in copies:
                 if record.key not in self._keys:
                     self._keys.add(record.key)
-                    self._records.append(replace(record, sequence=len(self._records) + 1))
+                    head = self.head()
+                    chained = next_hash(head.hash, record)
+                    self._records.append(replace(record, sequence=head.sequence + 1, hash=chained))
             return len(self._records) - before
 
+    def _visible(self) -> list[Record]:
+        return self._records
+
     def _of(self, model: str, kind: RecordKind) -> list[Record]:
-        return [record for record in self._records if record.model == model and record.kind == kind]
+        return [record for record in self._visible() if record.model == model and record.kind == kind]
 
     def newest(
         self, model: str, kind: RecordKind, *, subject: str | None = None, status: str | None = None, limit: int = 1
@@ -64,15 +72,34 @@ class InMemoryLedger:
         found = [record for subject, record in registered.items() if latest[subject] > closed.get(subject, 0)]
         return sorted(found, key=lambda record: (record.event_time, record.sequence))[:limit]
 
+    def all_after(self, sequence: int, limit: int) -> list[Record]:
+        return list(islice((record for record in self._visible() if record.sequence > sequence), limit))
 
-def _stored(record: Record) -> Record:
-    return replace(
-        record,
-        status=str(record.status),
-        event_time=utc(record, "event_time"),
-        recorded_at=utc(record, "recorded_at"),
-        payload=json.loads(canonical_payload(record)),
-    )
+    def links(self, sequence: int, limit: int) -> list[Link]:
+        return [Link(record.sequence, record.hash, record) for record in self.all_after(sequence, limit)]
+
+    def head(self) -> Head:
+        visible = self._visible()
+        last = visible[-1] if visible else None
+        return Head(last.sequence, last.hash, last.sequence) if last else Head(0, GENESIS, 0)
+
+    def as_of(self, sequence: int) -> "InMemoryLedger":
+        return _EarlierInMemoryLedger(self, sequence)
+
+
+class _EarlierInMemoryLedger(InMemoryLedger):
+    """What another ledger had when it wrote its record `until`."""
+
+    def __init__(self, ledger: InMemoryLedger, until: int) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._until = until
+
+    def append(self, *records: Record) -> int:  # noqa: ARG002 - the port's signature
+        raise past_is_read_only(self._until)
+
+    def _visible(self) -> list[Record]:
+        return [record for record in self._ledger._visible() if record.sequence <= self._until]
 
 
 @dataclass(frozen=True)
@@ -80,6 +107,8 @@ class Notice:
     model: str
     title: str
     body: str
+    incident: str | None = None
+    severity: Severity = Severity.INFO
 
 
 class InMemoryNotifier:
@@ -88,8 +117,19 @@ class InMemoryNotifier:
     def __init__(self) -> None:
         self.notices: list[Notice] = []
 
-    def notify(self, model: str, title: str, body: str) -> None:
-        self.notices.append(Notice(model, title, body))
+    def notify(
+        self,
+        model: str,
+        title: str,
+        body: str,
+        *,
+        incident: str | None = None,
+        severity: Severity = Severity.INFO,
+    ) -> None:
+        self.notices.append(Notice(model, title, body, incident, severity))
+
+    def deliver(self) -> Delivered:
+        return Delivered()
 
 
 class InMemoryRegistry:

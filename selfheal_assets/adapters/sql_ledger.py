@@ -1,212 +1,94 @@
 """Keep the ledger in a SQL database: records in, records out, nothing ever changed or deleted."""
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from selfheal_assets.adapters.ledger_payload import canonical_payload, utc
-from selfheal_assets.core.errors import HomeError
-from selfheal_assets.core.record import OPENING, Record, RecordKind
+from selfheal_assets.adapters.ledger_database import LedgerDatabase, earlier_layout
+from selfheal_assets.adapters.ledger_payload import stored_form
+from selfheal_assets.adapters.ledger_tables import tables, to_row
+from selfheal_assets.adapters.sql_ledger_view import SqlLedgerView
+from selfheal_assets.core.errors import LedgerError
+from selfheal_assets.core.ledger_chain import GENESIS, next_hash
+from selfheal_assets.core.record import Record
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table
+    from sqlalchemy import Connection
+
+KEYS = 500
+"""Looked up in one query; databases limit the parameters of a statement."""
 
 
-def _records_table() -> "Table":
-    import sqlalchemy as sa
+class SqlLedger(SqlLedgerView):
+    """The `Ledger` port over SQLAlchemy Core: SQLite in WAL mode by default, PostgreSQL by its URL.
 
-    return sa.Table(
-        "records",
-        sa.MetaData(),
-        # SQLite numbers rows by itself only for this very type.
-        sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-        sa.Column("key", sa.Text, nullable=False, unique=True),
-        sa.Column("model", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("subject", sa.Text, nullable=False),
-        sa.Column("status", sa.Text, nullable=False),
-        sa.Column("event_time", sa.Text, nullable=False),
-        sa.Column("recorded_at", sa.Text, nullable=False),
-        sa.Column("payload", sa.Text, nullable=False),
-        sa.Index("records_by_event_time", "model", "kind", "event_time", "sequence"),
-        sa.Index("records_by_kind", "model", "kind", "sequence"),
-        sa.Index("records_by_subject", "model", "kind", "subject", "sequence"),
-        sqlite_autoincrement=True,
-    )
-
-
-class SqlLedger:
-    """The `Ledger` port over SQLAlchemy Core: SQLite in WAL mode by default, any other database by its URL."""
+    Records are numbered from 1 without gaps and chained by their hashes (`core/ledger_chain.py`). The head, a row
+    that names the newest record, is written in the same transaction, so that deleting the newest records is found
+    too; unless the head is changed with them, or the whole ledger is put back to an earlier copy.
+    """
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._engine: Engine | None = None
-        self._table: Table | None = None
-
-    @property
-    def _records(self) -> "Table":
-        if self._table is None:
-            self._table = _records_table()
-        return self._table
+        super().__init__(LedgerDatabase(url))
 
     def initialise(self) -> None:
-        """Create what is missing. Called once, by `selfheal init`, before anything runs in parallel."""
-        self._records.metadata.create_all(self._connected())
+        """Create what is missing. Called once, by `selfheal init`, before anything runs in parallel.
 
-    def _connected(self) -> "Engine":
-        if self._engine is None:
-            import sqlalchemy as sa
-
-            self._engine = sa.create_engine(self._url)
-            if self._engine.dialect.name == "sqlite":
-                sa.event.listen(self._engine, "connect", _use_wal)
-        return self._engine
-
-    @contextmanager
-    def _transaction(self) -> "Iterator[Connection]":
+        Raises HomeError for a ledger of an earlier layout.
+        """
         import sqlalchemy as sa
 
-        try:
-            with self._connected().begin() as connection:
-                yield connection
-        except sa.exc.OperationalError as error:
-            if any(sign in str(error) for sign in ("no such table", "does not exist", "unable to open")):
-                raise HomeError(
-                    f"The ledger must exist before it is used; received {self._connected().url.render_as_string()} "
-                    "without its table. Run `selfheal init`."
-                ) from error
-            raise
+        records, head = tables().records, tables().head
+        with self._database.writing() as connection:
+            inspector = sa.inspect(connection)
+            present = inspector.has_table(records.name)
+            if present and "hash" not in {column["name"] for column in inspector.get_columns(records.name)}:
+                raise earlier_layout(connection.engine.url.render_as_string())
+            tables().metadata.create_all(connection)
+            # A head that was lost from a ledger with records is not made up: the audit shall tell it.
+            if not present:
+                connection.execute(head.insert().values(id=1, sequence=0, hash=GENESIS))
 
     def append(self, *records: Record) -> int:
         if not records:
             return 0
-        insert = _insert_for(self._connected().dialect.name)
-        statement = insert(self._records).on_conflict_do_nothing(index_elements=["key"])
-        rows = [_to_row(record) for record in records]
-        with self._transaction() as connection:
-            return sum(connection.execute(statement, row).rowcount for row in rows)
+        by_key: dict[str, Record] = {}
+        for record in records:
+            by_key.setdefault(record.key, stored_form(record))
+        with self._database.writing() as connection:
+            return self._append(connection, by_key)
 
-    def _select(self, model: str, kind: RecordKind) -> "Select[Any]":
-        import sqlalchemy as sa
+    def _append(self, connection: "Connection", by_key: dict[str, Record]) -> int:
+        head = tables().head
+        for known in _known(connection, list(by_key)):
+            del by_key[known]
+        if not by_key:
+            return 0
+        sequence, last_hash = _head(connection)
+        rows = list[dict[str, Any]]()
+        for record in by_key.values():
+            sequence, last_hash = sequence + 1, next_hash(last_hash, record)
+            rows.append({**to_row(record), "sequence": sequence, "hash": last_hash})
+        connection.execute(tables().records.insert(), rows)
+        connection.execute(head.update().values(sequence=sequence, hash=last_hash))
+        return len(rows)
 
-        columns = self._records.c
-        return sa.select(self._records).where(columns.model == model, columns.kind == kind)
 
-    def _fetch(self, query: "Select[Any]") -> list[Record]:
-        with self._transaction() as connection:
-            return [_to_record(row) for row in connection.execute(query)]
+def _known(connection: "Connection", keys: list[str]) -> list[str]:
+    """Those of the keys that are stored."""
+    import sqlalchemy as sa
 
-    def newest(
-        self, model: str, kind: RecordKind, *, subject: str | None = None, status: str | None = None, limit: int = 1
-    ) -> list[Record]:
-        query = self._select(model, kind)
-        if subject is not None:
-            query = query.where(self._records.c.subject == subject)
-        if status is not None:
-            query = query.where(self._records.c.status == status)
-        return self._fetch(query.order_by(self._records.c.sequence.desc()).limit(limit))
+    key = tables().records.c.key
+    pages = (keys[first : first + KEYS] for first in range(0, len(keys), KEYS))
+    return [found for page in pages for found in connection.scalars(sa.select(key).where(key.in_(page)))]
 
-    def after(self, model: str, kind: RecordKind, sequence: int, limit: int) -> list[Record]:
-        columns = self._records.c
-        return self._fetch(
-            self._select(model, kind).where(columns.sequence > sequence).order_by(columns.sequence).limit(limit)
+
+def _head(connection: "Connection") -> tuple[int, str]:
+    import sqlalchemy as sa
+
+    head = tables().head.c
+    found = connection.execute(sa.select(head.sequence, head.hash)).one_or_none()
+    if found is None:
+        where = connection.engine.url.render_as_string()
+        raise LedgerError(
+            f"The ledger's head must name its newest record; received {where} without a head. "
+            "Nothing is appended to a ledger that was tampered with: run `selfheal ledger verify`."
         )
-
-    def _last_of_each_subject(self, model: str, kind: RecordKind) -> "Select[Any]":
-        import sqlalchemy as sa
-
-        columns = self._records.c
-        return (
-            sa.select(sa.func.max(columns.sequence))
-            .where(columns.model == model, columns.kind == kind)
-            .group_by(columns.subject)
-        )
-
-    def _followed_by(self, columns: Any, kind: RecordKind) -> "ColumnElement[bool]":
-        """Whether a later record of the kind is about the same subject."""
-        import sqlalchemy as sa
-
-        later = self._records.alias().c
-        return sa.exists().where(
-            later.model == columns.model,
-            later.kind == kind,
-            later.subject == columns.subject,
-            later.sequence > columns.sequence,
-        )
-
-    def current(self, model: str, kind: RecordKind, subjects: Sequence[str]) -> dict[str, Record]:
-        if not subjects:
-            return {}
-        columns = self._records.c
-        last = self._last_of_each_subject(model, kind).where(columns.subject.in_(subjects))
-        found = self._fetch(self._select(model, kind).where(columns.sequence.in_(last)))
-        return {record.subject: record for record in found}
-
-    def recent_subjects(self, model: str, kind: RecordKind, *, statuses: Sequence[str], limit: int) -> list[Record]:
-        columns = self._records.c
-        # Read backwards in event time until there are enough: the cost does not grow with the history.
-        query = (
-            self._select(model, kind)
-            .where(columns.status.in_(statuses), ~self._followed_by(columns, kind))
-            .order_by(columns.event_time.desc(), columns.sequence.desc())
-            .limit(limit)
-        )
-        return self._fetch(query)
-
-    def open_batches(self, model: str, limit: int) -> list[Record]:
-        import sqlalchemy as sa
-
-        columns = self._records.c
-        opened, kind = self._records.alias("opened").c, RecordKind.BATCH_REGISTERED
-        still_open = sa.select(opened.subject).where(
-            opened.model == model, opened.kind.in_(OPENING), ~self._followed_by(opened, RecordKind.BATCH_CLOSED)
-        )
-        query = (
-            self._select(model, kind)
-            .where(columns.subject.in_(still_open), ~self._followed_by(columns, kind))
-            .order_by(columns.event_time, columns.sequence)
-            .limit(limit)
-        )
-        return self._fetch(query)
-
-
-def _use_wal(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA busy_timeout=30000")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _insert_for(dialect: str) -> Any:
-    """The dialect's INSERT that can leave a row out on conflict."""
-    from importlib import import_module
-
-    return import_module(f"sqlalchemy.dialects.{dialect}").insert
-
-
-def _to_row(record: Record) -> dict[str, Any]:
-    return {
-        "key": record.key,
-        "model": record.model,
-        "kind": str(record.kind),
-        "subject": record.subject,
-        "status": str(record.status),
-        # One fixed width, so that text order is time order.
-        "event_time": utc(record, "event_time").isoformat(timespec="microseconds"),
-        "recorded_at": utc(record, "recorded_at").isoformat(timespec="microseconds"),
-        "payload": canonical_payload(record),
-    }
-
-
-def _to_record(row: "Row[Any]") -> Record:
-    values = dict(row._mapping)
-    return Record(
-        **{
-            **values,
-            "kind": RecordKind(values["kind"]),
-            "event_time": datetime.fromisoformat(values["event_time"]),
-            "recorded_at": datetime.fromisoformat(values["recorded_at"]),
-            "payload": json.loads(values["payload"]),
-        }
-    )
+    return found.sequence, found.hash

@@ -13,12 +13,14 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.project import check_folders, roots_from_environment
 from selfheal_assets.sensors.arrivals import arrivals_sensor
 from selfheal_assets.sensors.drift import drift_sensor
+from selfheal_assets.sensors.labels import labels_sensor
 from selfheal_assets.sensors.quality import quality_sensor
 from selfheal_assets.stages import jobs
 from selfheal_assets.stages.check_data import checked_batch
 from selfheal_assets.stages.check_model import validation_report
 from selfheal_assets.stages.features import features
 from selfheal_assets.stages.ingest import raw_batch
+from selfheal_assets.stages.labels import labels
 from selfheal_assets.stages.observe import observed_batch, predictions
 from selfheal_assets.stages.promote import champion_model, reference_data
 from selfheal_assets.stages.rollback import rollback
@@ -51,13 +53,14 @@ class SelfHealingModel(dg.Component):
 def model_definitions(spec: ModelSpec) -> dg.Definitions:
     """Everything that Dagster shows of one model."""
     folders = check_folders(roots_from_environment())
-    ingest, retrain = jobs.ingest(spec), jobs.retrain(spec)
+    ingest, retrain, join_labels = jobs.ingest(spec), jobs.retrain(spec), jobs.labels(spec)
     return dg.Definitions(
         assets=[
             raw_batch(spec, load_types(folders, spec)),
             checked_batch(spec, load_checks(folders, spec)),
             features(spec),
             predictions(spec),
+            labels(spec),
             observed_batch(spec),
             training_set(spec),
             tuned_parameters(spec),
@@ -66,6 +69,11 @@ def model_definitions(spec: ModelSpec) -> dg.Definitions:
             champion_model(spec),
             reference_data(spec),
         ],
-        jobs=[ingest, retrain, jobs.release_quarantine(spec), rollback(spec)],
-        sensors=[arrivals_sensor(spec, ingest), quality_sensor(spec), drift_sensor(spec, retrain)],
+        jobs=[ingest, join_labels, retrain, jobs.release_quarantine(spec), rollback(spec)],
+        sensors=[
+            arrivals_sensor(spec, ingest),
+            labels_sensor(spec, join_labels),
+            quality_sensor(spec),
+            drift_sensor(spec, retrain),
+        ],
     )

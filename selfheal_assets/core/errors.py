@@ -17,6 +17,10 @@ class UnreadableFileError(BatchError):
     """A landed file's bytes are not a table."""
 
 
+class UnusableLabelsError(BatchError):
+    """A label file is a table, and not one of labels."""
+
+
 class FileWithdrawnError(BatchError):
     """A registered file was removed or replaced by its sender before it was read."""
 
@@ -47,3 +51,7 @@ class ChecksError(SelfhealError):
 
 class HomeError(SelfhealError):
     """SELFHEAL_HOME is missing, or was made by another version."""
+
+
+class LedgerError(SelfhealError):
+    """The ledger cannot take a record, lost one, or holds what it did not write."""

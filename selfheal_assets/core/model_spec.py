@@ -57,9 +57,14 @@ class FeaturesSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class QualitySpec:
-    """How much of a batch may be bad before the whole batch is quarantined."""
+    """How much of a batch may be bad before the whole batch is quarantined, and when too little arrives."""
 
     max_bad_row_share: Share = 0.05
+    min_batch_rows: Annotated[int, Ge(0)] = 0
+    """Clean rows that a batch should have; fewer in `volume_batches` in a row raise VOLUME. 0: not watched."""
+    volume_batches: Count = 3
+    max_age_hours: NonNegative = 0.0
+    """No batch has landed for longer than this: FRESHNESS is raised. 0: not watched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +104,16 @@ class PerformanceSpec:
     confidence: Share = 0.95
     min_rows: Count = 200
     """Fewer labelled rows than this: the answer is UNKNOWN."""
+    min_matured: Share = 0.8
+    """Share of a batch's rows that must have a label: with fewer the realised metric is UNKNOWN, and nothing is learned
+    from the batch yet. Labels that come early are seldom a fair sample of all."""
+    detector: Literal["risk", "adwin"] = "risk"
+    """What watches the labelled rows since the promotion, in order: `risk`, a test of the Brier loss that stays valid
+    however often one looks (Podkopaev and Ramdas 2022), or `adwin` (Bifet and Gavalda 2007)."""
+    tolerance: NonNegative = 0.02
+    """`risk`: how much the mean Brier loss may exceed the champion's on its holdout."""
+    alpha: Share = 0.01
+    """`risk`: the chance of a false alarm over a champion's whole life. `adwin`: its delta."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,13 +161,75 @@ class GateSpec:
 class PolicySpec:
     """What selfheal may do by itself, and how often."""
 
-    autonomy: Literal["observe", "heal"] = "heal"
-    """observe: decisions are recorded and never carried out."""
+    autonomy: Literal["observe", "recommend", "heal"] = "heal"
+    """observe: decisions are recorded and never carried out. recommend: they wait for a person's approval."""
     cooldown_minutes: NonNegative = 30.0
-    """No second heal of a model before this has passed since the last decision to heal."""
+    """No heal of a new incident before this has passed since the last decision to heal."""
     heals_per_day: Count = 4
     strong_psi: Positive = 0.5
     """Drift this large, when persistent, is acted on even where the performance is unknown."""
+    watch_batches: Count = 3
+    """So many batches after a promotion the previous champion is scored beside the new one: decay is a bad release."""
+    verify_batches: Count = 3
+    """A heal must show a clear metric on one of so many measured batches, else the next alternative is tried."""
+    retries: Annotated[int, Ge(0)] = 1
+    """How often the last alternative is tried again, on new data, before the incident is escalated."""
+    archived_versions: Annotated[int, Ge(0)] = 5
+    """How many earlier versions `reinstate` looks at, the newest first."""
+    approval_hours: Positive = 24.0
+    """An approval that nobody gives is void after this."""
+    failures_remembered: Count = 6
+    """The last so many heals whose failures raise the bar of evidence, one more batch for each in a row."""
+    max_change_failure_share: Share = 0.5
+    """Past this share of failed heals among those remembered (three at least) the model drops to `recommend`."""
+
+
+ActionName = Literal[
+    "reinstate",
+    "recalibrate",
+    "retrain",
+    "rollback",
+    "fallback",
+    "restart",
+    "refresh_reference",
+    "notify",
+    "escalate",
+    "nothing",
+]
+Alternatives = Annotated[tuple[ActionName, ...], MinLen(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionsSpec:
+    """What to do about each cause: alternatives, tried in order."""
+
+    harmful_drift: Alternatives = ("reinstate", "retrain")
+    concept_drift: Alternatives = ("reinstate", "retrain")
+    prior_shift: Alternatives = ("recalibrate", "retrain")
+    benign_drift: Alternatives = ("nothing",)
+    bad_release: Alternatives = ("rollback", "retrain")
+    upstream_stalled: Alternatives = ("notify",)
+    training_fault: Alternatives = ("escalate",)
+    serving_fault: Alternatives = ("restart", "escalate")
+    feature_store_fault: Alternatives = ("fallback", "escalate")
+
+    def __post_init__(self) -> None:
+        for cause, actions in vars(self).items():
+            _no_repeats(f"actions.{cause}", actions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostSpec:
+    """When a heal pays: expected loss against the cost of the action, in one currency. All zero: every heal pays."""
+
+    value_per_unit_day: NonNegative = 0.0
+    """What a whole unit of the metric is worth on one day; 0: the gate is open."""
+    horizon_days: Positive = 7.0
+    """For how long the loss is expected to go on."""
+    compute_per_hour: NonNegative = 0.0
+    """Rate of the machine that retrains; hours are learned from the ledger's own past."""
+    per_heal: NonNegative = 0.0
+    """What each change of the champion costs besides: reviews, risk, downstream checks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +248,8 @@ class ModelSpec:
     training: TrainingSpec = field(default_factory=TrainingSpec)
     gate: GateSpec = field(default_factory=GateSpec)
     policy: PolicySpec = field(default_factory=PolicySpec)
+    actions: ActionsSpec = field(default_factory=ActionsSpec)
+    cost: CostSpec = field(default_factory=CostSpec)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", self.name):

@@ -35,6 +35,11 @@ class PerformanceAssessment:
     """Rows left out because their label is not known yet."""
     reason: str
 
+    @property
+    def matured(self) -> float:
+        """Share of the rows that have a label; 0 where there are no rows."""
+        return self.rows / (self.rows + self.unlabelled) if self.rows else 0.0
+
 
 def assess_performance(
     spec: PerformanceSpec,
@@ -47,15 +52,16 @@ def assess_performance(
     """Compare `score` (n,) on `label` (n,; nan or None: not known yet) with the champion's holdout metric.
 
     RAISED when the whole interval lies beyond the threshold; CLEAR when it reaches the good side, that is: harm is not
-    shown, which with few rows is weaker than harmless. UNKNOWN: fewer labelled rows than `spec.min_rows`, a class
-    missing or rarer than `MIN_CLASS_ROWS`, a label other than 0 and 1, a score that is not finite (labelled or not), or
-    no champion metric. `seed` fixes the bootstrap, used for every metric but roc_auc (DeLong).
+    shown, which with few rows is weaker than harmless. UNKNOWN: a smaller share of labelled rows than
+    `spec.min_matured`, fewer of them than `spec.min_rows`, a class missing or rarer than `MIN_CLASS_ROWS`, a label
+    other than 0 and 1, a score that is not finite (labelled or not), or no champion metric. `seed` fixes the
+    bootstrap, used for every metric but roc_auc (DeLong).
     Raises SelfhealError when the arrays are not numeric or not of one length.
     """
     truth, scores = label_and_score(label, score)
     known = ~np.isnan(truth)
     threshold = _threshold(spec, champion_metric)
-    obstacle = _obstacle(spec, truth[known], scores, threshold)
+    obstacle = _immature(spec, known) or _obstacle(spec, truth[known], scores, threshold)
     estimate = Estimate(float("nan"), float("nan"), float("nan"))
     if obstacle is None:
         estimate = _estimate(spec, truth[known], np.asarray(score)[known], seed)
@@ -93,6 +99,14 @@ def _obstacle(spec: PerformanceSpec, known: FloatArray, scores: FloatArray, thre
     if min(ones, zeros) < MIN_CLASS_ROWS:
         return f"{ones} rows labelled 1 and {zeros} labelled 0; {MIN_CLASS_ROWS} of each are required."
     return None
+
+
+def _immature(spec: PerformanceSpec, known: npt.NDArray[np.bool_]) -> str | None:
+    """Why the labels that came are not enough to speak for the batch, or None."""
+    matured = float(known.mean()) if len(known) else 1.0
+    if matured >= spec.min_matured:
+        return None
+    return f"{matured:.0%} of the rows have a label yet, less than the {spec.min_matured:.0%} required."
 
 
 def _estimate(spec: PerformanceSpec, label: FloatArray, score: npt.NDArray[np.generic], seed: int) -> Estimate:

@@ -17,6 +17,16 @@ class RecordKind(StrEnum):
     DECISION = "decision"
     OUTCOME = "outcome"
     WAIVER = "waiver"
+    LABELS = "labels"
+    """Labels came for rows of the batch that is the subject."""
+    INCIDENT = "incident"
+    """The incident that is the subject entered the state that is the status."""
+    APPROVAL = "approval"
+    """A person's word on the decision that is the subject."""
+    FLAG = "flag"
+    """An action, or every one ("*"), was switched ON or OFF for a model, or for all ("*")."""
+    NOTIFICATION = "notification"
+    RUN_FAILURE = "run_failure"
 
 
 OPENING = (RecordKind.BATCH_REGISTERED, RecordKind.WAIVER)
@@ -31,7 +41,7 @@ class Record:
     model: str
     kind: RecordKind
     subject: str
-    """The batch id, or the decision id, that the record is about."""
+    """The id of the batch, decision or incident that the record is about."""
     status: str
     event_time: datetime
     """When it happened in the data's world, UTC."""
@@ -40,3 +50,5 @@ class Record:
     payload: Mapping[str, Any] = field(default_factory=dict)
     sequence: int = 0
     """Place in the ledger; 0 until stored."""
+    hash: str = ""
+    """The ledger's chain up to this record (`core/ledger_chain.py`); empty until stored."""

@@ -13,7 +13,7 @@ from selfheal_assets.project import PROJECT, roots_from_environment
 from selfheal_assets.wiring import Services
 
 INSTANCE = PROJECT / "deployment" / "dagster" / "local.yaml"
-LAYOUT = "1"
+LAYOUT = "2"
 """Of the home's folders and databases; raised when an older one cannot be used any more."""
 
 

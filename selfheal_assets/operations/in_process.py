@@ -10,6 +10,7 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.wiring import Services, executor, resources
 
 RUN_KEY_TAG, SENSOR_TAG = "dagster/run_key", "dagster/sensor_name"
+SENSORS = ("arrivals", "labels", "quality_sensor", "drift_sensor")
 MAX_ROUNDS = 50
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The console is the caller's; what a run did stands in its event log."""
@@ -58,7 +59,7 @@ class InProcessLoop:
     def settle(self, after_run: Callable[[str], None] = lambda _: None) -> None:
         """Tick every sensor until none of them asks for anything."""
         for _ in range(MAX_ROUNDS):
-            launched = [run for sensor in ("arrivals", "quality_sensor", "drift_sensor") for run in self.tick(sensor)]
+            launched = [run for sensor in SENSORS for run in self.tick(sensor)]
             for run_id in launched:
                 after_run(run_id)
             if not launched:

@@ -2,6 +2,7 @@
 
 from selfheal_assets.ports.batches import BatchStore, CheckContext, LandedFile, QualityChecks
 from selfheal_assets.ports.features import DriftDetector, FeatureStore, Published, TwoSampleTest
+from selfheal_assets.ports.labels import LabelStore, LookedAt, Overlay
 from selfheal_assets.ports.learning import LabelledRows, Model, Trainer, TunedParameters, Tuner
 from selfheal_assets.ports.ledger import Clock, Ledger, Notifier
 from selfheal_assets.ports.registry import Candidate, MlflowRun, ModelRegistry, ModelVersion
@@ -14,14 +15,17 @@ __all__ = [
     "Clock",
     "DriftDetector",
     "FeatureStore",
+    "LabelStore",
     "LabelledRows",
     "LandedFile",
     "Ledger",
+    "LookedAt",
     "MlflowRun",
     "Model",
     "ModelRegistry",
     "ModelVersion",
     "Notifier",
+    "Overlay",
     "Published",
     "QualityChecks",
     "Services",

@@ -6,6 +6,7 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check
 from selfheal_assets.ports.batches import BatchStore, QualityChecks
 from selfheal_assets.ports.features import DriftDetector, FeatureStore
+from selfheal_assets.ports.labels import LabelStore
 from selfheal_assets.ports.learning import Trainer, Tuner
 from selfheal_assets.ports.ledger import Clock, Ledger, Notifier
 from selfheal_assets.ports.registry import ModelRegistry
@@ -20,6 +21,8 @@ class Services(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def batches(self) -> BatchStore: ...
+    @property
+    def labels(self) -> LabelStore: ...
     @property
     def notifier(self) -> Notifier: ...
     @property

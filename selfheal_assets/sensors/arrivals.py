@@ -76,7 +76,7 @@ def _register(selfheal: Services, spec: ModelSpec, opened: Sequence[Record]) -> 
     """Give every new file its batch id in the ledger; its partition follows with the request of its ingest."""
     known = {_stamp(r.payload) for r in opened}
     fresh = [file for file in selfheal.batches.landed(spec.name) if _stamp(_seen(file)) not in known]
-    chosen = _within_budget(fresh)
+    chosen = within_budget(fresh)
     records, duplicates, unread = list[Record](), list[str](), list[str]()
     for file in chosen:
         try:
@@ -98,7 +98,8 @@ def _register(selfheal: Services, spec: ModelSpec, opened: Sequence[Record]) -> 
     return _Arrivals(registered=[r.subject for r in records], duplicates=duplicates, waiting=waiting, unread=unread)
 
 
-def _within_budget(landed: Sequence[LandedFile]) -> list[LandedFile]:
+def within_budget(landed: Sequence[LandedFile]) -> list[LandedFile]:
+    """The first files, as many as a tick has the time to hash."""
     chosen, total = list[LandedFile](), 0
     for file in landed[:FILES_PER_TICK]:
         if chosen and total + file.size_bytes > BYTES_PER_TICK:

@@ -10,7 +10,7 @@ from selfheal_assets.core.policy import Action, Decision, DecisionStatus, decide
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
 from selfheal_assets.sensors.runs import MAX_ATTEMPTS, active_with_tag, runs_with_tag
-from selfheal_assets.stages.batch_records import learnable_batches
+from selfheal_assets.stages.batch_records import labelled_rows, learnable_batches
 from selfheal_assets.stages.heal_decision import close, training_batches
 from selfheal_assets.stages.identity import ATTEMPT_TAG, DECISION_TAG, MODEL_TAG
 from selfheal_assets.stages.jobs import AssetJob
@@ -142,7 +142,7 @@ def _champion_metric(selfheal: Services, spec: ModelSpec, version: str | None) -
 def _no_champion(selfheal: Services, spec: ModelSpec) -> Diagnosis:
     """Ready for the first model once the smallest window is full and has rows enough."""
     batches = learnable_batches(selfheal, spec, limit=max(spec.training.windows))
-    labelled = sum(record.payload["labelled_rows"] for record in batches)
+    labelled = sum(labelled_rows(selfheal, spec, batches).values())
     needed, rows = min(spec.training.windows), spec.training.min_rows / (1.0 - spec.training.holdout_share)
     have = f"no champion yet; {len(batches)} clean batches with {labelled} labelled rows"
     if len(batches) < needed or labelled < rows:

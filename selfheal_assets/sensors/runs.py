@@ -11,6 +11,7 @@ ACTIVE = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+CRASHED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 MAX_ATTEMPTS = 3
 """A run that crashed this often is given up."""
 
@@ -31,6 +32,11 @@ def active_with_tag(instance: dg.DagsterInstance, tag: str, value: str) -> str |
 def runs_with_tag(instance: dg.DagsterInstance, tag: str, value: str) -> int:
     """How many runs were ever launched with the tag."""
     return instance.get_runs_count(dg.RunsFilter(tags={tag: value}))
+
+
+def crashed_with_tag(instance: dg.DagsterInstance, tag: str, value: str) -> int:
+    """How many runs with the tag failed or were ended."""
+    return instance.get_runs_count(dg.RunsFilter(tags={tag: value}, statuses=CRASHED))
 
 
 def _first(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> str | None:

@@ -13,6 +13,7 @@ import numpy as np
 from selfheal_assets.core.errors import BatchError, SpecError
 from selfheal_assets.durable import replaced
 from selfheal_assets.simulator.faults import Cause, Fault, FileEffect, fault_named
+from selfheal_assets.simulator.late_labels import LateLabels
 from selfheal_assets.simulator.payments import (
     EPOCH,
     PaymentsWorld,
@@ -72,22 +73,32 @@ def simulate(
     *,
     usual: Regime = Regime.HEALTHY,
     epoch: datetime = EPOCH,
+    labels_after: int | None = None,
 ) -> Iterator[Dropped]:
     """Drop one file for each (batch index, fault name) of `plan`, in order, as the iterator is read.
 
     `usual` is the state of the world under the faults that do not bring their own: HARMFUL_SHIFT for healthy batches
-    after a harmful shift. `epoch` is where the window of batch 0 begins. The same arguments give the same rows.
-    Raises SpecError for an unknown fault, or a repeat without an earlier batch, before anything is dropped.
+    after a harmful shift. `epoch` is where the window of batch 0 begins. With `labels_after` the batches have no
+    labels; those of batch i land in a file of their own, in `folder`/labels, after batch i + `labels_after` was
+    dropped, by this simulation or a later one. The same arguments give the same rows. Raises SpecError for an unknown
+    fault, a repeat without an earlier batch, or labels that are not late, before anything is dropped.
     """
     faults = [(index, fault_named(name)) for index, name in plan]
     for index, fault in faults:
         if index == 0 and fault.file_effect is FileEffect.REPEATED:
             raise SpecError(f"{fault.name} needs an earlier batch; received it for index 0. Give it a later index.")
-    return _drop_each(world, faults, rows, folder, usual, epoch)
+    late = None if labels_after is None else LateLabels(folder, labels_after)
+    return _drop_each(world, faults, rows, folder, usual, epoch, late)
 
 
 def _drop_each(
-    world: PaymentsWorld, faults: Sequence[tuple[int, Fault]], rows: int, folder: Path, usual: Regime, epoch: datetime
+    world: PaymentsWorld,
+    faults: Sequence[tuple[int, Fault]],
+    rows: int,
+    folder: Path,
+    usual: Regime,
+    epoch: datetime,
+    late: LateLabels | None,
 ) -> Iterator[Dropped]:
     sound: pd.DataFrame | None = None
     for index, fault in faults:
@@ -98,7 +109,10 @@ def _drop_each(
         if fault.cause != "bad_data":
             sound = frame
         damage = TRUNCATED_SHARE if fault.file_effect is FileEffect.TRUNCATED else None
-        path = drop(frame, folder, f"payments-{index:04d}.parquet", damage=damage)
+        landing = frame if late is None else late.hold(frame, index)
+        path = drop(landing, folder, f"payments-{index:04d}.parquet", damage=damage)
+        if late is not None:
+            late.land(index)
         yield Dropped(path, index, fault.name, fault.cause, len(frame))
 
 

@@ -9,6 +9,9 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import OPENING, Record, RecordKind
 from selfheal_assets.ports import Services
 
+MATURED, IMMATURE = "MATURED", "IMMATURE"
+"""Status of a LABELS record: whether the batch has labels enough to be judged by, and learned from."""
+
 
 class BatchStatus(StrEnum):
     CLEAN = "CLEAN"
@@ -30,6 +33,15 @@ def opening(services: Services, spec: ModelSpec, batch_id: str) -> int:
     """The place in the ledger of what last gave an ingest something to do with the batch: the identity of this try."""
     found = [services.ledger.newest(spec.name, kind, subject=batch_id) for kind in OPENING]
     return max(record.sequence for records in found for record in records)
+
+
+def measured_after(services: Services, spec: ModelSpec, batch_id: str) -> int:
+    """The place in the ledger of what gives rise to a measurement of the batch: this try of it, or its last labels.
+
+    To be asked before the labels are read: labels that come in between then give rise to a measurement of their own.
+    """
+    labels = services.ledger.newest(spec.name, RecordKind.LABELS, subject=batch_id)
+    return max([opening(services, spec, batch_id), *(record.sequence for record in labels)])
 
 
 def settle(
@@ -77,12 +89,46 @@ def close_batch(services: Services, spec: ModelSpec, batch_id: str) -> None:
     )
 
 
+def labelled_rows(services: Services, spec: ModelSpec, records: Sequence[Record]) -> dict[str, int]:
+    """How many clean rows of each batch have a label by now; `records` are the last BATCH_SETTLED of the batches."""
+    late = services.ledger.current(spec.name, RecordKind.LABELS, [record.subject for record in records])
+    counts = {}
+    for record in records:
+        # Whichever of the two was written last may have counted before the other did.
+        known = [r.payload["labelled_rows"] for r in (record, late.get(record.subject, record))]
+        counts[record.subject] = min(max(known), record.payload["rows_clean"])
+    return counts
+
+
 def learnable_batches(services: Services, spec: ModelSpec, limit: int) -> list[Record]:
-    """The most recent batches whose clean rows have their features published, newest event time first."""
+    """The most recent batches to learn from, newest event time first: features published and labels matured.
+
+    Labels that come early are seldom a fair sample: a batch with fewer than `performance.min_matured` of them is not
+    learned from yet.
+    """
     found: list[Record] = []
     for wanted in (limit, limit + IN_FLIGHT):  # Nearly always the first are: a tick need not read more.
         recent = services.ledger.recent_subjects(spec.name, RecordKind.BATCH_SETTLED, statuses=USABLE, limit=wanted)
-        found = [r for r in recent if services.batches.has(spec.name, "features", r.subject)][:limit]
+        candidates = _newest_first([*recent, *_labelled_later(services, spec, wanted)])
+        labelled = labelled_rows(services, spec, candidates)
+        found = [r for r in candidates if _learnable(services, spec, r, labelled[r.subject])][:limit]
         if len(found) == limit or len(recent) < wanted:
             break
     return found
+
+
+def _labelled_later(services: Services, spec: ModelSpec, limit: int) -> list[Record]:
+    """The newest batches whose labels matured by files of their own: they may lie far behind the newest of all."""
+    matured = services.ledger.recent_subjects(spec.name, RecordKind.LABELS, statuses=[MATURED], limit=limit)
+    settled = services.ledger.current(spec.name, RecordKind.BATCH_SETTLED, [record.subject for record in matured])
+    return [record for record in settled.values() if record.status in USABLE]
+
+
+def _newest_first(records: Sequence[Record]) -> list[Record]:
+    distinct = {record.subject: record for record in records}
+    return sorted(distinct.values(), key=lambda record: (record.event_time, record.sequence), reverse=True)
+
+
+def _learnable(services: Services, spec: ModelSpec, settled: Record, labelled: int) -> bool:
+    matured = labelled >= spec.performance.min_matured * settled.payload["rows_clean"]
+    return matured and services.batches.has(spec.name, "features", settled.subject)

@@ -13,6 +13,7 @@ from selfheal_assets.core.record import RecordKind
 from selfheal_assets.ports import CheckContext, Services
 from selfheal_assets.stages.batch_records import BatchStatus, settle
 from selfheal_assets.stages.champion import reference_rows
+from selfheal_assets.stages.current_labels import labels_of
 from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
 from selfheal_assets.stages.metadata import table
 from selfheal_assets.stages.release import Release, release_of, start_release
@@ -166,7 +167,7 @@ def _keep(
         rows_landed=len(judged.rows),
         rows_clean=len(clean),
         rows_quarantined=len(bad),
-        labelled_rows=int(clean[spec.data.label].notna().sum()) if len(clean) else 0,
+        labelled_rows=int(labels_of(selfheal, spec, batch_id, clean)[spec.data.label].count()) if len(clean) else 0,
     )
     _show(context, selfheal, spec, batch_id, judged, clean, bad)
     return bool(len(clean))

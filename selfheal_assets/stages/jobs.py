@@ -54,6 +54,15 @@ def release_quarantine(spec: ModelSpec) -> AssetJob:
     )
 
 
+def labels(spec: ModelSpec) -> AssetJob:
+    return _job(
+        spec,
+        "labels",
+        ("labels",),
+        "From landed label files to labelled batches, and their performance measured again.",
+    )
+
+
 def retrain(spec: ModelSpec) -> AssetJob:
     return _job(
         spec,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from selfheal_assets.core.evidence import Evidence, Status
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -45,3 +47,16 @@ def number(value: float | None) -> dg.MetadataValue:
     if value is None or not isfinite(value):
         return dg.MetadataValue.text("unknown")
     return dg.MetadataValue.float(float(value))
+
+
+def summary(evidence: Evidence) -> dict[str, Any]:
+    """What every report of one measurement says first."""
+    return {
+        "status": dg.MetadataValue.text(str(evidence.status)),
+        "reason": dg.MetadataValue.text(evidence.reason),
+        str(evidence.signal): number(evidence.value),
+        "threshold": number(evidence.threshold),
+        "rows": dg.MetadataValue.int(evidence.sample_size),
+        "champion_version": dg.MetadataValue.text(str(evidence.champion_version)),
+        "raised": dg.MetadataValue.bool(evidence.status is Status.RAISED),
+    }

@@ -1,18 +1,16 @@
 """Observe: a batch's features in; the champion's scores, a drift report and a performance report out. Never decides."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import dagster as dg
 
-from selfheal_assets.core.evidence import Evidence, Status
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import Services
-from selfheal_assets.stages.batch_records import close_batch, opening
+from selfheal_assets.stages.batch_records import close_batch, measured_after
 from selfheal_assets.stages.champion import SCORE, champion
 from selfheal_assets.stages.drift_evidence import drift_evidence
 from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
-from selfheal_assets.stages.metadata import number, table
+from selfheal_assets.stages.metadata import number, summary, table
 from selfheal_assets.stages.performance_evidence import performance_evidence
 
 DRIFT, PERFORMANCE = "drift_report", "performance_report"
@@ -66,7 +64,7 @@ def observed_batch(spec: ModelSpec) -> dg.AssetsDefinition:
             ),
             dg.AssetSpec(
                 **attributes(spec, PERFORMANCE, "scipy"),
-                deps=[key(spec, "predictions")],
+                deps=[key(spec, "predictions"), key(spec, "labels")],
                 partitions_def=partitions(spec),
                 description=f"The champion's realised {spec.performance.metric} on the batch's labels.",
             ),
@@ -90,25 +88,14 @@ def observed_batch(spec: ModelSpec) -> dg.AssetsDefinition:
 
 def _measure(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str) -> None:
     """Both kinds of evidence, recorded at once, so that no decision is made on half of what the batch says."""
+    after = measured_after(selfheal, spec, batch_id)
     scores = selfheal.batches.read(spec.name, "scores", batch_id)
     measured = {
         DRIFT: drift_evidence(selfheal, spec, batch_id, scores),
         PERFORMANCE: performance_evidence(selfheal, spec, batch_id, scores),
     }
-    this_try, now = opening(selfheal, spec, batch_id), selfheal.clock.now()
-    selfheal.ledger.append(*(evidence.to_record(now, this_try) for evidence, _ in measured.values()))
+    now = selfheal.clock.now()
+    selfheal.ledger.append(*(evidence.to_record(now, after) for evidence, _ in measured.values()))
     for name, (evidence, metadata) in measured.items():
         context.log.info(f"{batch_id}: {evidence.signal} {evidence.status}: {evidence.reason}")
-        context.add_asset_metadata({**_summary(evidence), **metadata}, key(spec, name), batch_id)
-
-
-def _summary(evidence: Evidence) -> dict[str, Any]:
-    return {
-        "status": dg.MetadataValue.text(str(evidence.status)),
-        "reason": dg.MetadataValue.text(evidence.reason),
-        str(evidence.signal): number(evidence.value),
-        "threshold": number(evidence.threshold),
-        "rows": dg.MetadataValue.int(evidence.sample_size),
-        "champion_version": dg.MetadataValue.text(str(evidence.champion_version)),
-        "raised": dg.MetadataValue.bool(evidence.status is Status.RAISED),
-    }
+        context.add_asset_metadata({**summary(evidence), **metadata}, key(spec, name), batch_id)

@@ -6,10 +6,12 @@ import dagster as dg
 
 from selfheal_assets.core.evidence import Evidence, Signal
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.performance import assess_performance
+from selfheal_assets.core.performance import PerformanceAssessment, assess_performance
 from selfheal_assets.core.record import RecordKind
+from selfheal_assets.core.statistics.metrics import higher_is_better
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.champion import SCORE, reference_of
+from selfheal_assets.stages.current_labels import labels_of
 from selfheal_assets.stages.metadata import number
 
 if TYPE_CHECKING:
@@ -21,11 +23,14 @@ PLOTTED_BATCHES = 40
 def performance_evidence(
     selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame"
 ) -> tuple[Evidence, dict[str, Any]]:
-    """The realised metric with its interval, against the metric the champion was promoted with."""
+    """The realised metric on the labels that came by now, against the metric the champion was promoted with.
+
+    The champion is the one that scored the rows, whoever serves by now.
+    """
     version = str(scores["champion_version"].iloc[0])
     reference = reference_of(selfheal, spec, version)
     champion_metric = reference.profile["metric"] if reference else None
-    label = scores[spec.data.label].to_numpy(dtype=float, na_value=float("nan"))
+    label = labels_of(selfheal, spec, batch_id, scores)[spec.data.label].to_numpy()
     found = assess_performance(spec.performance, label, scores[SCORE].to_numpy(), champion_metric)
     evidence = Evidence(
         model=spec.name,
@@ -38,15 +43,31 @@ def performance_evidence(
         threshold=found.threshold,
         sample_size=found.rows,
         reason=found.reason,
+        strength=_strength(spec, found, champion_metric),
+        details={
+            "interval": list(found.interval) if found.interval else None,
+            "matured": found.matured,
+            "champion_metric": champion_metric,
+        },
     )
     low, high = found.interval or (None, None)
     return evidence, {
         "interval_low": number(low),
         "interval_high": number(high),
         "champion_metric": number(champion_metric),
+        "matured": number(found.matured),
         "unlabelled": dg.MetadataValue.int(found.unlabelled),
         "history": dg.MetadataValue.md(_history(selfheal, spec, evidence, found.interval, champion_metric)),
     }
+
+
+def _strength(spec: ModelSpec, found: PerformanceAssessment, champion_metric: float | None) -> float | None:
+    """The drop that is beyond doubt, that of the interval's better end, in units of the drop that is allowed."""
+    if found.interval is None or champion_metric is None:
+        return None
+    low, high = found.interval
+    drop = champion_metric - high if higher_is_better(spec.performance.metric) else low - champion_metric
+    return max(drop, 0.0) / spec.performance.max_drop
 
 
 def _history(
@@ -60,6 +81,6 @@ def _history(
 
     records = selfheal.ledger.newest(spec.name, RecordKind.EVIDENCE, limit=2 * PLOTTED_BATCHES)
     past = [e for e in map(Evidence.from_record, records) if e.signal is Signal.PERFORMANCE]
-    shown = sorted({e.batch_id: e for e in (*past, present)}.values(), key=lambda e: e.event_time)
+    shown = sorted({e.batch_id: e for e in (*reversed(past), present)}.values(), key=lambda e: e.event_time)
     drawn = performance_plot(spec.performance.metric, shown, present.batch_id, interval, champion_metric)
     return as_markdown(drawn, "metric by batch")

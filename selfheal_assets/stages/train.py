@@ -35,15 +35,19 @@ def training_set(spec: ModelSpec) -> dg.AssetsDefinition:
 
     @dg.asset(
         **attributes(spec, "training_set", "feast", "parquet"),
-        deps=[dg.AssetDep(key(spec, "features"), partition_mapping=dg.AllPartitionMapping())],
+        deps=[dg.AssetDep(key(spec, "features"), partition_mapping=dg.AllPartitionMapping()), key(spec, "labels")],
         description="Point-in-time join over clean, labelled batches, split by time into train and holdout.",
     )
     def training_set(context: dg.AssetExecutionContext, selfheal: dg.ResourceParam[Services]) -> dg.MaterializeResult:
         from selfheal_assets.stages.plots import as_markdown, training_window_plot
 
         decision = heal_decision(context, selfheal, spec)
-        frame = build_frame(selfheal, spec, decision.payload["training_batches"])
-        path = selfheal.batches.write(spec.name, "training", decision.subject, frame)
+        if not selfheal.batches.has(spec.name, "training", decision.subject):
+            # Once a decision: labels that come while it is tried again would move rows over the split.
+            built = build_frame(selfheal, spec, decision.payload["training_batches"])
+            selfheal.batches.write(spec.name, "training", decision.subject, built)
+        frame = _frame(selfheal, spec, decision)
+        path = selfheal.batches.path(spec.name, "training", decision.subject)
         counts = frame.groupby([BATCH, SPLIT]).size().unstack(fill_value=0).reindex(frame[BATCH].unique())
         parts = frame[SPLIT].value_counts()
         return dg.MaterializeResult(

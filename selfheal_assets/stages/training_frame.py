@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from selfheal_assets.core.errors import TrainingError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import LabelledRows, Services
+from selfheal_assets.stages.current_labels import labels_of
 from selfheal_assets.stages.features import feature_frame
 
 if TYPE_CHECKING:
@@ -17,14 +18,15 @@ TRAIN, HOLDOUT = "train", "holdout"
 
 
 def build_frame(services: Services, spec: ModelSpec, batch_ids: Sequence[str]) -> "pd.DataFrame":
-    """Labelled clean rows of the batches with their point-in-time features, oldest first, split by time.
+    """Clean rows, labelled by now, of the batches with their point-in-time features, oldest first, split by time.
 
     The holdout is the most recent `holdout_share` of the smallest window's rows; event ids are unique over both parts.
     Raises TrainingError when fewer than `training.min_rows` labelled rows remain to learn from.
     """
     import pandas as pd
 
-    clean = [services.batches.read(spec.name, "clean", b).assign(**{BATCH: b}) for b in batch_ids]
+    read = {b: services.batches.read(spec.name, "clean", b) for b in batch_ids}
+    clean = [labels_of(services, spec, b, rows).assign(**{BATCH: b}) for b, rows in read.items()]
     rows = pd.concat(clean, ignore_index=True) if clean else pd.DataFrame()
     if not rows.empty:
         rows = rows[rows[spec.data.label].notna()]

@@ -1,30 +1,39 @@
-"""What every ledger keeps to, the one in memory as the one in SQL; and what only a database can lose."""
+"""What every ledger keeps to, the one in memory as the ones in SQL; and what only a database can lose."""
 
 import dataclasses
 import multiprocessing
 import os
+import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from selfheal_assets.adapters.in_memory import InMemoryLedger
 from selfheal_assets.adapters.sql_ledger import SqlLedger
-from selfheal_assets.core.errors import HomeError, SelfhealError
+from selfheal_assets.core.errors import HomeError, LedgerError, SelfhealError
+from selfheal_assets.core.ledger_chain import GENESIS, Head, next_hash
 from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.operations.audit import verify
 from selfheal_assets.ports import Ledger
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 REGISTERED, SETTLED, CLOSED = RecordKind.BATCH_REGISTERED, RecordKind.BATCH_SETTLED, RecordKind.BATCH_CLOSED
 EVIDENCE, WAIVER = RecordKind.EVIDENCE, RecordKind.WAIVER
+EARLIER_LAYOUT = """create table records (sequence integer primary key, "key" text unique, model text, kind text,
+subject text, status text, event_time text, recorded_at text, payload text)"""
 
 
 def record(key: str, **changes: Any) -> Record:
@@ -45,6 +54,36 @@ def keys(records: list[Record]) -> list[str]:
     return [found.key for found in records]
 
 
+def story(count: int) -> list[Record]:
+    """Records of every kind that the queries look at, about few subjects, in no order of event time."""
+    chance = random.Random(4)
+    return [
+        record(
+            f"{number}",
+            model=chance.choice(["m", "m", "other"]),
+            kind=chance.choice([REGISTERED, SETTLED, CLOSED, EVIDENCE, WAIVER]),
+            subject=f"b{chance.randrange(4)}",
+            status=chance.choice(["CLEAR", "RAISED"]),
+            event_time=BEGIN + timedelta(hours=chance.randrange(50)),
+        )
+        for number in range(count)
+    ]
+
+
+def answers(ledger: Ledger) -> list[Any]:
+    """What every query of the port says."""
+    found: list[Any] = [ledger.open_batches("m", 9), ledger.open_batches("m", 1), ledger.head()]
+    found += [ledger.all_after(0, 99), ledger.all_after(3, 5), ledger.links(0, 99)]
+    for kind in (REGISTERED, SETTLED, CLOSED, EVIDENCE, WAIVER):
+        found.append(ledger.newest("m", kind, limit=3))
+        found.append(ledger.newest("m", kind, subject="b1", status="CLEAR", limit=9))
+        found.append(ledger.after("m", kind, 5, 9))
+        found.append(ledger.current("m", kind, ["b0", "b1", "b3"]))
+        found.append(ledger.recent_subjects("m", kind, statuses=["CLEAR"], limit=9))
+        found.append(ledger.recent_subjects("m", kind, statuses=["CLEAR", "RAISED"], limit=2))
+    return found
+
+
 class LedgerContract(ABC):
     """One class for the port; each adapter's test class says how to make an empty one."""
 
@@ -60,8 +99,7 @@ class LedgerContract(ABC):
         written = record("k", event_time=BEGIN.replace(microsecond=7), payload=payload)
         assert ledger.append(written) == 1
         (found,) = ledger.newest("m", EVIDENCE)
-        assert found == dataclasses.replace(written, sequence=found.sequence)
-        assert found.sequence > 0
+        assert found == dataclasses.replace(written, sequence=1, hash=next_hash(GENESIS, written))
         assert isinstance(found.kind, RecordKind)
 
     def test_an_empty_ledger_answers(self, ledger: Ledger) -> None:
@@ -71,6 +109,10 @@ class LedgerContract(ABC):
         assert ledger.current("m", EVIDENCE, ["b1"]) == {}
         assert ledger.recent_subjects("m", EVIDENCE, statuses=["CLEAR"], limit=5) == []
         assert ledger.open_batches("m", 5) == []
+        assert ledger.all_after(0, 5) == []
+        assert ledger.links(0, 5) == []
+        assert ledger.head() == Head(0, GENESIS, 0)
+        assert verify(ledger) == []
 
     def test_a_key_is_stored_once_and_never_changed(self, ledger: Ledger) -> None:
         first = record("k", status="CLEAR")
@@ -195,6 +237,70 @@ class LedgerContract(ABC):
             ledger.append(record(f"{day}", kind=REGISTERED, subject=f"b{day}", event_time=BEGIN + timedelta(days=day)))
         assert keys(ledger.open_batches("m", 2)) == ["1", "2"]
 
+    @pytest.mark.parametrize("field", ["key", "model", "subject", "status"])
+    @pytest.mark.parametrize("text", ["a\0b", "a\udc80b"])
+    def test_text_that_a_database_cannot_keep_is_refused(self, ledger: Ledger, field: str, text: str) -> None:
+        with pytest.raises(LedgerError, match=r"must be text without NUL.*received 'a\\.*Escape it"):
+            ledger.append(record("good"), dataclasses.replace(record("k"), **{field: text}))
+        assert ledger.head().sequence == 0
+
+    def test_records_are_numbered_and_chained_in_the_order_of_writing(self, ledger: Ledger) -> None:
+        ledger.append(record("a"), record("a", status="RAISED"), record("b", model="other"))
+        ledger.append(record("c", kind=SETTLED, sequence=99, hash="of another ledger"), record("a"))
+        found = ledger.all_after(0, 9)
+        assert keys(found) == ["a", "b", "c"]
+        assert [r.sequence for r in found] == [1, 2, 3]
+        last = GENESIS
+        for one in found:
+            last = next_hash(last, one)
+            assert one.hash == last
+        assert ledger.head() == Head(3, last, 3)
+        assert verify(ledger) == []
+
+    def test_a_payload_with_keys_that_are_numbers_is_sound(self, ledger: Ledger) -> None:
+        """As JSON's text they sort otherwise than as numbers."""
+        ledger.append(record("k", payload={2: "a", 10: "b"}))
+        assert ledger.newest("m", EVIDENCE)[0].payload == {"2": "a", "10": "b"}
+        assert verify(ledger) == []
+
+    def test_all_after_pages_over_every_model_and_kind(self, ledger: Ledger) -> None:
+        told = story(25)
+        ledger.append(*told)
+        seen, cursor = list[Record](), 0
+        while page := ledger.all_after(cursor, 4):
+            seen += page
+            cursor = page[-1].sequence
+        assert keys(seen) == keys(told)
+        assert [(link.sequence, link.hash, link.record) for link in ledger.links(0, 99)] == [
+            (one.sequence, one.hash, one) for one in seen
+        ]
+
+    def test_as_of_answers_as_the_ledger_did_then(self, ledger: Ledger) -> None:
+        """Every query, after every record: nothing written later shows through, not by its absence either."""
+        then = [answers(ledger)]
+        for one in story(22):
+            ledger.append(one)
+            then.append(answers(ledger))
+        for sequence, expected in enumerate(then):
+            assert answers(ledger.as_of(sequence)) == expected, sequence
+        assert answers(ledger.as_of(99)) == then[22]
+        assert answers(ledger.as_of(20).as_of(12)) == answers(ledger.as_of(12).as_of(20)) == then[12]
+        assert verify(ledger.as_of(12)) == []
+
+    def test_what_is_past_is_for_reading(self, ledger: Ledger) -> None:
+        ledger.append(record("a"), record("b"))
+        for view in (ledger.as_of(1), ledger.as_of(2), ledger.as_of(0), ledger.as_of(2).as_of(1)):
+            with pytest.raises(LedgerError, match=r"appended to the ledger itself; received one .* as of record \d"):
+                view.append(record("c"))
+        assert keys(ledger.all_after(0, 9)) == ["a", "b"]
+
+    def test_the_audit_tells_how_far_it_is(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("selfheal_assets.operations.audit.PAGE", 4)
+        ledger.append(*story(10))
+        told = list[tuple[int, int]]()
+        assert verify(ledger, lambda done, total: told.append((done, total))) == []
+        assert told == [(4, 10), (8, 10), (10, 10)]
+
 
 class TestInMemoryLedger(LedgerContract):
     def made(self, folder: Path) -> Ledger:  # noqa: ARG002 - it needs none
@@ -211,8 +317,8 @@ def sql_ledger(folder: Path) -> SqlLedger:
     return SqlLedger(f"sqlite:///{folder / 'ledger.db'}")
 
 
-def append_many(folder: Path, process: int, count: int) -> None:
-    ledger = sql_ledger(folder)
+def append_many(url: str, process: int, count: int) -> None:
+    ledger = SqlLedger(url)
     for number in range(count):
         ledger.append(record(f"{process}-{number}", subject=f"b{process}"), record(f"shared-{number}"))
 
@@ -230,16 +336,131 @@ while True:
 """
 
 
-class TestSqlLedger(LedgerContract):
+class DatabaseContract(LedgerContract):
+    """What a ledger keeps to over any database, and what its audit finds in one that somebody else wrote to."""
+
+    @abstractmethod
+    def url(self, folder: Path) -> str: ...
+
     def made(self, folder: Path) -> Ledger:
-        ledger = sql_ledger(folder)
+        ledger = SqlLedger(self.url(folder))
         ledger.initialise()
         return ledger
 
+    def changed(self, folder: Path, *statements: str) -> None:
+        engine = sa.create_engine(self.url(folder))
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+        engine.dispose()
+
     def test_initialising_again_changes_nothing(self, ledger: Ledger, tmp_path: Path) -> None:
         ledger.append(record("k"))
-        sql_ledger(tmp_path).initialise()
-        assert keys(sql_ledger(tmp_path).newest("m", EVIDENCE, limit=9)) == ["k"]
+        again = self.made(tmp_path)
+        assert keys(again.all_after(0, 9)) == ["k"]
+        assert again.head() == ledger.head()
+        assert ledger.append(record("after")) == 1
+        assert verify(again) == []
+
+    def test_processes_that_append_at_once_lose_nothing(self, ledger: Ledger, tmp_path: Path) -> None:
+        context = multiprocessing.get_context("fork")
+        crowd = [context.Process(target=append_many, args=(self.url(tmp_path), process, 50)) for process in range(4)]
+        for process in crowd:
+            process.start()
+        for process in crowd:
+            process.join(60)
+        assert [process.exitcode for process in crowd] == [0, 0, 0, 0]
+        found = ledger.newest("m", EVIDENCE, limit=1_000)
+        expected = {f"{p}-{n}" for p in range(4) for n in range(50)} | {f"shared-{n}" for n in range(50)}
+        assert sorted(keys(found)) == sorted(expected), "each key once"
+        assert [r.sequence for r in found] == list(range(250, 0, -1)), "without gaps"
+        assert verify(ledger) == []
+
+    @pytest.mark.parametrize(
+        ("statements", "expected"),
+        [
+            (["update records set status = 'RAISED' where sequence = 4"], [(4, "edited")]),
+            (["update records set payload = '{\"a\":  1}' where sequence = 4"], [(4, "edited")]),
+            (["update records set payload = '{' where sequence = 4"], [(4, "edited")]),
+            (["update records set payload = 'NaN' where sequence = 4"], [(4, "edited")]),
+            (["update records set payload = '[[\"a\", 1]]' where sequence = 4"], [(4, "edited")]),
+            (["update records set kind = 'invented' where sequence = 4"], [(4, "edited")]),
+            (["update records set event_time = 'never' where sequence = 4"], [(4, "edited")]),
+            # The same moment, otherwise written: the order of the records by their text would change.
+            (
+                ["update records set event_time = '2026-01-01T05:00:00.000000+05:00' where sequence = 4"],
+                [(4, "edited")],
+            ),
+            (["update records set hash = 'x' where sequence = 4"], [(4, "edited")]),
+            (["delete from records where sequence in (4, 5)"], [(4, "deleted")]),
+            (["delete from records where sequence > 6"], [(7, "truncated")]),
+            (["delete from records"], [(1, "truncated")]),
+            (["delete from records where sequence = 8", "update head set sequence = 7"], [(7, "edited")]),
+            (["delete from head"], [(8, "truncated")]),
+            (["update head set hash = 'x'"], [(8, "edited")]),
+            (["update head set sequence = 5"], [(6, "edited")]),
+            (
+                [
+                    "update records set sequence = 0 where sequence = 3",
+                    "update records set sequence = 3 where sequence = 6",
+                    "update records set sequence = 6 where sequence = 0",
+                ],
+                [(3, "reordered"), (4, "reordered"), (6, "reordered"), (7, "reordered")],
+            ),
+        ],
+    )
+    def test_the_audit_finds_what_somebody_changed(
+        self, ledger: Ledger, tmp_path: Path, statements: list[str], expected: list[tuple[int, str]]
+    ) -> None:
+        ledger.append(*(record(f"k{number}", payload={"a": 1}) for number in range(8)))
+        self.changed(tmp_path, *statements)
+        assert [(b.sequence, b.what) for b in verify(ledger)] == expected
+
+    def test_deleted_newest_records_stay_missed_when_more_is_appended(self, ledger: Ledger, tmp_path: Path) -> None:
+        ledger.append(*story(8))
+        self.changed(tmp_path, "delete from records where sequence > 6")
+        assert ledger.append(record("next")) == 1
+        assert ledger.newest("m", EVIDENCE)[0].sequence == 9
+        assert [(b.sequence, b.what) for b in verify(ledger)] == [(7, "deleted")]
+
+    @pytest.mark.parametrize(
+        ("statement", "message"),
+        [
+            ("delete from head", r"head must name its newest record; received .* without a head.*ledger verify"),
+            ("update head set sequence = 2", r"must take and give records; received from .*(?i:unique).*ledger verify"),
+        ],
+    )
+    def test_nothing_is_appended_after_a_head_that_is_wrong(
+        self, ledger: Ledger, tmp_path: Path, statement: str, message: str
+    ) -> None:
+        ledger.append(*story(5))
+        self.changed(tmp_path, statement)
+        with pytest.raises(LedgerError, match=message):
+            ledger.append(record("next"))
+        assert len(ledger.all_after(0, 99)) == 5
+        self.made(tmp_path)
+        assert verify(ledger), "initialising does not hide it"
+
+    def test_a_row_that_is_no_record_is_a_ledger_error(self, ledger: Ledger, tmp_path: Path) -> None:
+        ledger.append(record("k"))
+        self.changed(tmp_path, "update records set payload = 'x'")
+        for read in (lambda: ledger.newest("m", EVIDENCE), lambda: ledger.all_after(0, 9)):
+            with pytest.raises(LedgerError, match=r"as a ledger writes it; received .*'key': 'k'.*ledger verify"):
+                read()
+
+    def test_a_ledger_of_the_earlier_layout_is_a_home_error(self, tmp_path: Path) -> None:
+        self.changed(tmp_path, EARLIER_LAYOUT)
+        with pytest.raises(HomeError, match=r"must have the column `hash`.*Start a new home.*keep this one aside"):
+            self.made(tmp_path)
+        with pytest.raises(HomeError, match="must have the column `hash`"):
+            SqlLedger(self.url(tmp_path)).newest("m", EVIDENCE)
+        with pytest.raises(HomeError):
+            SqlLedger(self.url(tmp_path)).append(record("k"))
+
+
+class TestSqlLedger(DatabaseContract):
+    def url(self, folder: Path) -> str:
+        return f"sqlite:///{folder / 'ledger.db'}"
 
     def test_a_ledger_that_was_never_made_is_a_home_error(self, tmp_path: Path) -> None:
         for call in (
@@ -251,19 +472,6 @@ class TestSqlLedger(LedgerContract):
                 call(sql_ledger(tmp_path))
         with pytest.raises(HomeError, match="selfheal init"):
             sql_ledger(tmp_path / "absent").newest("m", EVIDENCE)
-
-    def test_processes_that_append_at_once_lose_nothing(self, ledger: Ledger, tmp_path: Path) -> None:
-        context = multiprocessing.get_context("fork")
-        crowd = [context.Process(target=append_many, args=(tmp_path, process, 25)) for process in range(4)]
-        for process in crowd:
-            process.start()
-        for process in crowd:
-            process.join(60)
-        assert [process.exitcode for process in crowd] == [0, 0, 0, 0]
-        found = ledger.newest("m", EVIDENCE, limit=1_000)
-        expected = {f"{p}-{n}" for p in range(4) for n in range(25)} | {f"shared-{n}" for n in range(25)}
-        assert sorted(keys(found)) == sorted(expected), "each key once"
-        assert [r.sequence for r in found] == sorted((r.sequence for r in found), reverse=True)
 
     def test_a_writer_killed_in_the_middle_leaves_whole_appends(self, ledger: Ledger, tmp_path: Path) -> None:
         script = WRITES_FOR_EVER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
@@ -282,3 +490,68 @@ class TestSqlLedger(LedgerContract):
         with sqlite3.connect(tmp_path / "ledger.db") as database:
             assert database.execute("pragma integrity_check").fetchall() == [("ok",)]
         assert ledger.append(record("after the kill")) == 1
+        assert verify(ledger) == []
+
+    def test_a_row_of_bytes_is_found(self, ledger: Ledger, tmp_path: Path) -> None:
+        ledger.append(*story(5))
+        self.changed(tmp_path, "update records set model = x'ff00' where sequence = 2")
+        assert [(b.sequence, b.what) for b in verify(ledger)] == [(2, "edited")]
+
+    def test_a_writer_that_waits_too_long_is_a_ledger_error(self, ledger: Ledger, tmp_path: Path) -> None:
+        impatient = sql_ledger(tmp_path)
+        sa.event.listen(impatient._database.engine, "connect", lambda c, _: c.execute("PRAGMA busy_timeout=50"))
+        with sqlite3.connect(tmp_path / "ledger.db") as other:
+            other.execute("begin immediate")
+            with pytest.raises(LedgerError, match=r"received from .*ledger\.db: database is locked.*held by another"):
+                impatient.append(record("k"))
+            assert ledger.newest("m", EVIDENCE) == [], "reading waits for nobody"
+            other.rollback()
+        other.close()
+        assert impatient.append(record("k")) == 1
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own, on a socket; skips where PostgreSQL is not installed."""
+    if not (shutil.which("initdb") and shutil.which("pg_ctl")):
+        pytest.skip("PostgreSQL's initdb and pg_ctl are not installed")
+    folder = Path(tempfile.mkdtemp(prefix="selfheal-"))
+    # PostgreSQL refuses to run as root.
+    user = "postgres" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user)
+
+    def run(*command: str) -> None:
+        subprocess.run([*command, "-D", folder / "data"], user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    try:
+        run("initdb", "--no-sync", "--auth=trust", "--username=selfheal", "--encoding=UTF8", "--locale=C")
+        run(
+            "pg_ctl",
+            "--wait",
+            "-o",
+            f"-c fsync=off -c max_connections=400 -c listen_addresses='' -k {folder}",
+            "-l",
+            f"{folder}/log",
+            "start",
+        )
+        yield f"postgresql+psycopg2://selfheal@/postgres?host={folder}"
+        run("pg_ctl", "--wait", "--mode=immediate", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+class TestPostgresLedger(DatabaseContract):
+    server = ""
+
+    @pytest.fixture(autouse=True)
+    def _empty(self, postgres: str, tmp_path: Path) -> None:
+        self.server = postgres
+        self.changed(tmp_path, "drop table if exists records, head")
+
+    def url(self, folder: Path) -> str:  # noqa: ARG002 - one server for all
+        return self.server
+
+    def test_a_ledger_that_was_never_made_is_a_home_error(self) -> None:
+        with pytest.raises(HomeError, match=r"must exist before it is used; received postgresql.*Run `selfheal init`"):
+            SqlLedger(self.server).append(record("k"))

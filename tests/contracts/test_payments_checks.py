@@ -89,6 +89,17 @@ def test_payments_faults_before_the_first_champion(payments_verdict: Callable[..
     assert payments_verdict(damaged(name), None) is TRUTH[name]
 
 
+@pytest.mark.parametrize(
+    ("bad", "verdict"), [(0, BatchVerdict.CLEAN), (20, BatchVerdict.PARTIAL), (200, BatchVerdict.QUARANTINED)]
+)
+def test_labels_may_be_missing_and_never_strange(
+    payments_verdict: Callable[..., BatchVerdict], bad: int, verdict: BatchVerdict
+) -> None:
+    """Without a single label a batch is clean: they may come later."""
+    rows = payments(3).assign(is_fraud=np.where(np.arange(1000) < bad, 7.0, np.nan))
+    assert payments_verdict(rows, payments(0)) is verdict
+
+
 def test_a_batch_that_came_before_and_a_shift_of_the_mean(payments_verdict: Callable[..., BatchVerdict]) -> None:
     rows = payments(3)
     assert payments_verdict(rows, None, {"payment_id": set(rows["payment_id"])}) is BatchVerdict.QUARANTINED

@@ -83,6 +83,16 @@ def test_unlabelled_rows_are_left_out_and_counted():
     assert "50 rows without a label were left out" in found.reason
 
 
+@pytest.mark.parametrize(("labelled", "status"), [(479, Status.UNKNOWN), (480, Status.CLEAR)])
+def test_a_batch_is_judged_when_enough_of_it_has_matured(labelled, status):
+    label, score = drawn()
+    some = np.where(np.arange(600) < labelled, label, np.nan)
+    found = assess_performance(PerformanceSpec(min_matured=0.8), some, score, 0.8)
+    assert found.status is status
+    assert found.matured == pytest.approx(labelled / 600)
+    assert ("less than the 80% required" in found.reason) is (status is Status.UNKNOWN)
+
+
 def spoilt(values, value, every=1):
     result = np.array(values, dtype=float)
     result[::every] = value

@@ -28,6 +28,7 @@ ASSETS = {
     "clean_batch",
     "quarantined_batch",
     "features",
+    "labels",
     "drift_report",
     "predictions",
     "performance_report",
@@ -74,8 +75,9 @@ def test_a_model_has_all_of_its_parts(repository: dg.RepositoryDefinition, name:
     assert found["assets"] == ASSETS
     assert found["groups"] == {name}
     assert len(found["partitions"]) == 1
-    assert {f"{name}_{sensor}" for sensor in ("arrivals", "quality_sensor", "drift_sensor")} == found["sensors"]
-    assert {f"{name}_{job}" for job in ("ingest", "retrain", "release_quarantine")} <= found["jobs"]
+    sensors = ("arrivals", "labels", "quality_sensor", "drift_sensor")
+    assert {f"{name}_{sensor}" for sensor in sensors} == found["sensors"]
+    assert {f"{name}_{job}" for job in ("ingest", "labels", "retrain", "release_quarantine")} <= found["jobs"]
     assert len(found["checks"]) > 8
 
 
