@@ -20,6 +20,7 @@ from selfheal_assets.adapters.sql_ledger import SqlLedger
 from selfheal_assets.core.errors import SpecError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check
+from selfheal_assets.core.sequential_harm import LossChange
 from selfheal_assets.ports import (
     Clock,
     DriftDetector,
@@ -36,6 +37,8 @@ from selfheal_assets.project import (
 )
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from selfheal_assets.adapters.feast_features import FeastFeatures
     from selfheal_assets.adapters.mlflow_registry import MlflowRegistry
 
@@ -110,6 +113,11 @@ class Services:
         from selfheal_assets.adapters.xgboost_trainer import XGBoostTrainer
 
         return XGBoostTrainer()
+
+    def change_detector(self, losses: "npt.ArrayLike", delta: float) -> LossChange | None:
+        from selfheal_assets.adapters.adwin import detect_rise
+
+        return detect_rise(losses, delta)
 
     @property
     def tracking_uri(self) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from selfheal_assets.adapters.feature_schema import FeatureSchema
 from selfheal_assets.core.errors import TrainingError
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.ports import LabelledRows, TunedParameters
+from selfheal_assets.ports import LabelledRows, Model, TunedParameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,6 +193,12 @@ class XGBoostTrainer:
         return XGBoostModel(
             booster=booster, schema=schema, parameters=parameters, best_iteration=booster.best_iteration
         )
+
+    def recalibrate(self, model: Model, logit: float) -> XGBoostModel:
+        from selfheal_assets.adapters.recalibration import with_moved_logit
+
+        assert isinstance(model, XGBoostModel)
+        return with_moved_logit(model, logit)
 
     def reload_scores(self, folder: Path, features: "pd.DataFrame") -> np.ndarray:
         """(n,) scores from a new Python process that knows only the files in `folder`."""

@@ -54,6 +54,7 @@ def model_definitions(spec: ModelSpec) -> dg.Definitions:
     """Everything that Dagster shows of one model."""
     folders = check_folders(roots_from_environment())
     ingest, retrain, join_labels = jobs.ingest(spec), jobs.retrain(spec), jobs.labels(spec)
+    put_back = rollback(spec)
     return dg.Definitions(
         assets=[
             raw_batch(spec, load_types(folders, spec)),
@@ -69,11 +70,11 @@ def model_definitions(spec: ModelSpec) -> dg.Definitions:
             champion_model(spec),
             reference_data(spec),
         ],
-        jobs=[ingest, join_labels, retrain, jobs.release_quarantine(spec), rollback(spec)],
+        jobs=[ingest, join_labels, retrain, jobs.release_quarantine(spec), put_back],
         sensors=[
             arrivals_sensor(spec, ingest),
             labels_sensor(spec, join_labels),
             quality_sensor(spec),
-            drift_sensor(spec, retrain),
+            drift_sensor(spec, retrain, put_back),
         ],
     )

@@ -1,102 +1,211 @@
-"""Name the cause behind a model's current evidence, with the reasons. Never decides what to do about it."""
+"""Name the causes behind a model's current evidence, gravest first, with reasons. Never decides what to do."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import datetime
+from typing import Any
 
+from selfheal_assets.core.causes import Cause
+from selfheal_assets.core.diagnosis_rules import RULES, Column, Derived, Rule
 from selfheal_assets.core.evidence import Evidence, Signal, Status
 from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.core.onset import began_at
+from selfheal_assets.core.windows import State, Window, window
 
-
-class Cause(StrEnum):
-    NONE = "none"
-    NO_CHAMPION = "no_champion"
-    BAD_DATA = "bad_data"
-    BENIGN_DRIFT = "benign_drift"
-    HARMFUL_DRIFT = "harmful_drift"
-    CONCEPT_DRIFT = "concept_drift"
-    BAD_RELEASE = "bad_release"
-    UNKNOWN = "unknown"
+LATEST = frozenset({Signal.QUALITY, Signal.VOLUME, Signal.FRESHNESS, Signal.TRAINING, Signal.RISK})
+"""Signals whose newest statement alone counts: they look back by themselves, or are about one batch."""
+TELLS_NOTHING = frozenset(
+    {
+        Signal.PERFORMANCE,
+        Signal.ESTIMATED_PERFORMANCE,
+        Signal.RISK,
+        Signal.CONDITIONAL,
+        Signal.PROMOTION,
+        Derived.STRONG_DRIFT,
+    }
+)
+"""Columns that are no fault by themselves, or are parts of another column."""
+MOVED = frozenset({Signal.DRIFT, Signal.SCORE_DRIFT, Derived.STRONG_DRIFT})
+NAMED_FEATURES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
+    """One cause that the evidence speaks for."""
+
     cause: Cause
     reason: str
     batch_ids: tuple[str, ...] = ()
-    """The batches whose evidence carries the diagnosis, oldest first."""
+    """The batches whose evidence carries it, oldest first."""
+    newest_event: datetime | None = None
+    """Of that evidence."""
+    explained_by: Cause | None = None
+    """A graver cause of the list that accounts for the same evidence: nothing more is to be done about this one."""
+    features: tuple[str, ...] = ()
+    """Which inputs carry the drift, by effect size times importance."""
+    slices: tuple[str, ...] = ()
+    """Where the metric fell most."""
+    began_at: str | None = None
+    """The batch at which it most likely began."""
+    drop: float | None = None
+    """How much the metric lost, in its own units; None while it was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Window:
-    """The newest evidence of one signal, at most n batches."""
+class Seen:
+    """The evidence, reduced to the table's columns."""
 
-    latest: Evidence | None
-    raised: tuple[Evidence, ...]
-    size: int
-    needed: int
+    windows: Mapping[Column, Window]
+    evidence: Sequence[Evidence]
 
-    @property
-    def persistent(self) -> bool:
-        return len(self.raised) >= self.needed
+    def state(self, column: Column) -> State:
+        return self.windows[column].state
 
-    @property
-    def status(self) -> Status:
-        return self.latest.status if self.latest else Status.UNKNOWN
+    def matches(self, rule: Rule) -> bool:
+        return all(self.state(column) in states for column, states in rule.needs.items())
 
-    def __str__(self) -> str:
-        return f"raised in {len(self.raised)} of the last {self.size} batches (acted on from {self.needed})"
+    def raised(self) -> list[Column]:
+        return [column for column, found in self.windows.items() if found.raised and column not in TELLS_NOTHING]
 
 
-def _window(spec: ModelSpec, evidence: Sequence[Evidence], signal: Signal) -> _Window:
-    found = (e for e in evidence if e.signal is signal)
-    recent = sorted(found, key=lambda e: (e.event_time, e.batch_id), reverse=True)[: spec.drift.persistence_n]
-    return _Window(
-        latest=recent[0] if recent else None,
-        raised=tuple(e for e in reversed(recent) if e.status is Status.RAISED),
-        size=len(recent),
-        needed=spec.drift.persistence_k,
+def look(spec: ModelSpec, evidence: Sequence[Evidence], attended: Collection[str] = ()) -> Seen:
+    """Reduce the evidence, in any order, which has one statement a signal and batch: the last.
+
+    What is bound to a champion is about the present one. A batch that broke its checks counts for BAD_DATA only, unless
+    all of the last n did: then the fault is the feed's usual state, and its clean rows are all there is to judge by. It
+    counts until an incident has taken it in (`attended`), however many good ones have come since.
+    """
+    k, n = spec.drift.persistence_k, spec.drift.persistence_n
+    believed = _believed(evidence, n)
+    windows: dict[Column, Window] = {
+        signal: window(evidence if signal in LATEST else believed, signal, **_extent(signal, k, n)) for signal in Signal
+    }
+    windows[Signal.QUALITY] = _quality(evidence, attended)
+    windows[Derived.HARM] = _harm(believed, windows[Signal.RISK], k, n)
+    strong = [e for e in windows[Signal.DRIFT].raised if (e.value or 0.0) >= spec.policy.strong_psi]
+    windows[Derived.STRONG_DRIFT] = Window(signal=Signal.DRIFT, evidence=tuple(strong), k=k, n=n)
+    return Seen(windows=windows, evidence=believed)
+
+
+def diagnose(seen: Seen) -> tuple[Diagnosis, ...]:
+    """Every cause that the table finds, gravest first; UNKNOWN or NONE alone where it finds none."""
+    found: list[Diagnosis] = []
+    explained: dict[Column, Cause] = {}
+    for rule in RULES:
+        if seen.matches(rule):
+            cause = explained.get(rule.subject)
+            if cause is not rule.cause:
+                found.append(_diagnosis(rule, seen, cause))
+            for column in rule.explains if cause is None else ():
+                explained.setdefault(column, rule.cause)
+    doubt = _doubt(seen, frozenset(explained))
+    return (*found, doubt) if doubt else tuple(found) or (_nothing(seen),)
+
+
+def _extent(signal: Signal, k: int, n: int) -> dict[str, Any]:
+    if signal in LATEST:
+        return {"k": 1, "n": 1}
+    return {"k": 1 if signal is Signal.RELEASE else k, "n": n}
+
+
+def _believed(evidence: Sequence[Evidence], n: int) -> list[Evidence]:
+    """Without what was measured on batches that broke their checks, unless the last n all did."""
+    quality = window(evidence, Signal.QUALITY, k=n, n=n)
+    broken = {e.batch_id for e in evidence if e.signal is Signal.QUALITY and e.status is Status.RAISED}
+    if quality.state is State.PERSISTENT and len(quality.evidence) == n:
+        broken -= {e.batch_id for e in quality.evidence}
+    return [e for e in evidence if e.batch_id not in broken or e.signal is Signal.QUALITY]
+
+
+def _quality(evidence: Sequence[Evidence], attended: Collection[str]) -> Window:
+    """The newest batch's, with those that no incident has taken in yet."""
+    every = window(evidence, Signal.QUALITY, k=1, n=len(evidence) + 1)
+    unattended = tuple(e for e in every.evidence[:-1] if e.status is Status.RAISED and e.batch_id not in attended)
+    return Window(signal=Signal.QUALITY, evidence=(*unattended, *every.evidence[-1:]), k=1, n=1)
+
+
+def _harm(evidence: Sequence[Evidence], risk: Window, k: int, n: int) -> Window:
+    realised = {e.batch_id: e for e in evidence if e.signal is Signal.PERFORMANCE and e.status is not Status.UNKNOWN}
+    estimated = {e.batch_id: e for e in evidence if e.signal is Signal.ESTIMATED_PERFORMANCE}
+    doubtful = {e.batch_id: e for e in evidence if e.signal is Signal.PERFORMANCE}
+    by_batch = {**doubtful, **estimated, **realised}
+    newest = sorted(by_batch.values(), key=lambda e: (e.event_time, e.batch_id))[-n:]
+    if risk.state is State.PERSISTENT:
+        others = tuple(e for e in newest if e.batch_id != risk.raised[-1].batch_id)
+        return Window(signal=Signal.PERFORMANCE, evidence=(*others, *risk.raised), k=1, n=n)
+    return Window(signal=Signal.PERFORMANCE, evidence=tuple(newest), k=k, n=n)
+
+
+def _diagnosis(rule: Rule, seen: Seen, explained_by: Cause | None) -> Diagnosis:
+    raised = [e for column in rule.needs for e in seen.windows[column].raised]
+    figures = "; ".join(str(seen.windows[column]) for column in rule.needs)
+    return Diagnosis(
+        cause=rule.cause,
+        reason=f"{rule.why}: {figures}",
+        **_behind(raised),
+        explained_by=explained_by,
+        features=_features(seen.windows[Signal.DRIFT]) if MOVED & rule.needs.keys() else (),
+        slices=_slices(seen.windows[Signal.PERFORMANCE]) if Derived.HARM in rule.needs else (),
+        began_at=began_at(seen.evidence, seen.windows[rule.subject].signal),
+        drop=_drop(seen.windows[Derived.HARM]) if Derived.HARM in rule.needs else None,
     )
 
 
-def diagnose(spec: ModelSpec, evidence: Sequence[Evidence]) -> Diagnosis:
-    """The cause behind evidence that was all measured against the present champion, in any order.
+def _doubt(seen: Seen, explained: frozenset[Column]) -> Diagnosis | None:
+    """What is raised and explained by nothing."""
+    raised = {column: seen.windows[column] for column in seen.raised() if column not in explained}
+    if not raised:
+        return None
+    words = dict.fromkeys([*map(str, raised.values()), str(seen.windows[Derived.HARM])])
+    return Diagnosis(
+        cause=Cause.UNKNOWN,
+        reason=f"no rule explains it yet: {'; '.join(words)}",
+        **_behind([e for found in raised.values() for e in found.raised]),
+        features=_features(seen.windows[Signal.DRIFT]),
+    )
 
-    One statement a batch and signal: a batch that was measured again stands with its last measurement.
-    """
-    drift = _window(spec, evidence, Signal.DRIFT)
-    performance = _window(spec, evidence, Signal.PERFORMANCE)
-    if not drift.size and not performance.size:
-        return Diagnosis(cause=Cause.UNKNOWN, reason="no batch has been measured against the present champion yet")
-    harmed = tuple(e.batch_id for e in performance.raised)
-    if performance.persistent:
-        cause = Cause.HARMFUL_DRIFT if drift.raised else Cause.CONCEPT_DRIFT
-        return Diagnosis(cause=cause, reason=f"performance {performance}; drift {drift}", batch_ids=harmed)
-    if performance.raised:
-        reason = f"performance {performance}: not persistent yet; drift {drift}"
-        return Diagnosis(cause=Cause.UNKNOWN, reason=reason, batch_ids=harmed)
-    if drift.raised:
-        return _drift_without_harm(spec, drift, performance, tuple(e.batch_id for e in drift.raised))
-    if Status.UNKNOWN in (drift.status, performance.status):
-        unknown = [e.reason for e in (drift.latest, performance.latest) if e and e.status is Status.UNKNOWN]
-        return Diagnosis(cause=Cause.UNKNOWN, reason="; ".join(unknown) or "one of the signals is missing")
+
+def _behind(raised: Sequence[Evidence]) -> dict[str, Any]:
+    batches = {e.batch_id: e.event_time for e in raised}
+    return {
+        "batch_ids": tuple(sorted(batches, key=lambda batch: (batches[batch], batch))),
+        "newest_event": max(batches.values(), default=None),
+    }
+
+
+def _nothing(seen: Seen) -> Diagnosis:
+    watched = (Signal.DRIFT, Derived.HARM)
+    unknown = [str(seen.windows[column]) for column in watched if seen.state(column) is State.UNKNOWN]
+    if unknown:
+        return Diagnosis(cause=Cause.UNKNOWN, reason="; ".join(unknown))
     return Diagnosis(cause=Cause.NONE, reason="drift and performance are clear")
 
 
-def _drift_without_harm(spec: ModelSpec, drift: _Window, performance: _Window, batch_ids: tuple[str, ...]) -> Diagnosis:
-    if performance.status is Status.CLEAR:
-        reason = f"drift {drift}; performance is clear: {performance.latest.reason if performance.latest else ''}"
-        return Diagnosis(cause=Cause.BENIGN_DRIFT, reason=reason, batch_ids=batch_ids)
-    values = [e.value for e in drift.raised if e.value is not None and not math.isnan(e.value)]
-    strength = max(values, default=0.0)
-    if drift.persistent and strength >= spec.policy.strong_psi:
-        reason = (
-            f"drift {drift} with PSI {strength:.2f}, at least the strong {spec.policy.strong_psi:.2f}, "
-            "while the performance is unknown"
-        )
-        return Diagnosis(cause=Cause.HARMFUL_DRIFT, reason=reason, batch_ids=batch_ids)
-    reason = (
-        f"drift {drift} with PSI {strength:.2f}; performance is unknown, and the drift is not strong and persistent"
-    )
-    return Diagnosis(cause=Cause.UNKNOWN, reason=reason, batch_ids=batch_ids)
+def _features(drift: Window) -> tuple[str, ...]:
+    """Of the newest raised report: those that moved, by PSI times share of the champion's importance."""
+    if not drift.raised:
+        return ()
+    moved = [f for f in drift.raised[-1].details.get("features", ()) if f["status"] == Status.RAISED]
+    weights = {str(f["feature"]): _number(f["psi"]) * max(_number(f["importance"]), 1e-3) for f in moved}
+    return tuple(sorted(weights, key=lambda name: (-weights[name], name))[:NAMED_FEATURES])
+
+
+def _slices(performance: Window) -> tuple[str, ...]:
+    if not performance.raised:
+        return ()
+    return tuple(str(s["slice"]) for s in performance.raised[-1].details.get("slices", ()))
+
+
+def _drop(harm: Window) -> float | None:
+    """The mean distance of the harmed batches' metric from the champion's own."""
+    gaps = [
+        abs(e.value - float(e.details["champion_metric"]))
+        for e in harm.raised
+        if e.value is not None and e.details.get("champion_metric") is not None
+    ]
+    return sum(gaps) / len(gaps) if gaps else None
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0

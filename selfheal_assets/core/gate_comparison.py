@@ -41,7 +41,7 @@ def not_worse_than_champion(
         return GateResult(gate, Verdict.PASS, None, -margin, None, "first model: there is no champion to compare with.")
     if np.isnan(metric(name, label, champion)):
         return GateResult(gate, Verdict.INCONCLUSIVE, None, -margin, None, f"{name} of the champion is not defined.")
-    value, low, high = _difference(name, label, challenger, champion, confidence, seed)
+    value, low, high = advantage(name, label, challenger, champion, confidence, seed)
     if np.isnan([low, high, margin]).any():
         reason = f"No interval of the difference: fewer than {MIN_CLASS_ROWS} rows of a class, or no margin."
         return GateResult(gate, Verdict.INCONCLUSIVE, value, -margin, None, reason)
@@ -104,7 +104,7 @@ def _slices_result(
     return GateResult(gate, Verdict.FAIL if collapsed else Verdict.PASS, judged[worst], -max_drop, None, reason)
 
 
-def _difference(
+def advantage(
     name: MetricName,
     label: npt.ArrayLike,
     challenger: npt.ArrayLike,
@@ -112,7 +112,7 @@ def _difference(
     confidence: float,
     seed: int,
 ) -> Estimate:
-    """Challenger less champion, turned so that higher is better."""
+    """Challenger less champion on the same rows, with its interval, turned so that higher is better."""
     if name == "roc_auc":
         return auc_difference(label, challenger, champion, confidence)
     found = metric_difference(name, label, challenger, champion, confidence, seed=seed)

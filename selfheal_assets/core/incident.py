@@ -1,23 +1,48 @@
-"""Fold the ledger's records into incidents: one episode, from first evidence to repair. Never writes anything."""
+"""An incident and its state machine: one episode for one model and one cause. Never writes anything."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from selfheal_assets.core.diagnosis import Cause
-from selfheal_assets.core.evidence import Evidence, Signal, Status
-from selfheal_assets.core.policy import Action, DecisionStatus
-from selfheal_assets.core.record import Record
+from selfheal_assets.core.causes import Action, Cause
+from selfheal_assets.core.errors import SelfhealError
+from selfheal_assets.core.record import Record, RecordKind
 
 
 class IncidentState(StrEnum):
+    OPEN = "OPEN"
+    """Something was raised; no rule names its cause yet."""
+    DIAGNOSED = "DIAGNOSED"
     HEALING = "HEALING"
+    """A run carries out its decision."""
     VERIFYING = "VERIFYING"
-    """The new champion serves, and no batch has shown yet that its performance is clear."""
-    RESOLVED = "RESOLVED"
+    """It was acted on; its own signals have not been seen clear since."""
     SUPPRESSED = "SUPPRESSED"
+    """An action is due, and held back: by autonomy, budget, cooldown, cost, a flag, or for an approval."""
+    RESOLVED = "RESOLVED"
+    ROLLED_BACK = "ROLLED_BACK"
+    """What healed it was itself taken back as a bad release."""
     ESCALATED = "ESCALATED"
+    """Nothing is left that the policy may try: a person must look. Only recovery or a person closes it."""
+
+
+_S = IncidentState
+TRANSITIONS: Mapping[IncidentState, frozenset[IncidentState]] = {
+    _S.OPEN: frozenset({_S.OPEN, _S.DIAGNOSED, _S.RESOLVED}),
+    _S.DIAGNOSED: frozenset({_S.DIAGNOSED, _S.HEALING, _S.VERIFYING, _S.SUPPRESSED, _S.RESOLVED, _S.ESCALATED}),
+    _S.SUPPRESSED: frozenset({_S.SUPPRESSED, _S.HEALING, _S.VERIFYING, _S.RESOLVED, _S.ESCALATED}),
+    _S.HEALING: frozenset({_S.HEALING, _S.VERIFYING, _S.DIAGNOSED, _S.ESCALATED}),
+    _S.VERIFYING: frozenset({_S.VERIFYING, _S.RESOLVED, _S.DIAGNOSED, _S.ROLLED_BACK, _S.ESCALATED}),
+    _S.ESCALATED: frozenset({_S.ESCALATED, _S.RESOLVED}),
+    _S.RESOLVED: frozenset(),
+    _S.ROLLED_BACK: frozenset(),
+}
+"""A state that leads to itself: new evidence joined."""
+ENDED = frozenset(state for state, following in TRANSITIONS.items() if not following)
+OPEN_STATES = tuple(state for state in IncidentState if state not in ENDED)
 
 
 class OutcomeStatus(StrEnum):
@@ -25,112 +50,151 @@ class OutcomeStatus(StrEnum):
 
     PROMOTED = "PROMOTED"
     REFUSED = "REFUSED"
-    """The gate did not pass; the champion stays."""
+    """The gate did not pass, or nothing fitted; the champion stays."""
     ROLLED_BACK = "ROLLED_BACK"
     """The champion was taken back; the version named serves again."""
     FAILED = "FAILED"
     """The run crashed more often than it may be tried."""
 
 
+class Result(StrEnum):
+    """What came of one thing that was tried."""
+
+    AWAITING = "awaiting"
+    """A person must approve it."""
+    UNDER_WAY = "under way"
+    ACTED = "acted"
+    """Done; whether it helped is being verified."""
+    VERIFIED = "verified"
+    NONE_FITS = "none fits"
+    """There was nothing to reinstate: no failure, the next alternative's turn."""
+    REFUSED = "refused"
+    """A gate did not pass."""
+    FAILED = "failed"
+    NOT_VERIFIED = "not verified"
+    ROLLED_BACK = "rolled back"
+    DECLINED = "declined"
+    """A person rejected it, or nobody approved in time."""
+
+
+FAILURES = frozenset({Result.REFUSED, Result.FAILED, Result.NOT_VERIFIED, Result.ROLLED_BACK})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One alternative that was decided."""
+
+    action: Action
+    decision_id: str
+    decided_at: datetime
+    result: Result = Result.UNDER_WAY
+    version: str | None = None
+    """The version that serves because of it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """One episode for one model and one cause."""
+    """One episode, as of its last transition."""
 
+    id: str
     model: str
-    decision_id: str
     cause: Cause
-    action: Action
     state: IncidentState
-    batch_ids: tuple[str, ...]
-    opened_at: datetime
-    detected_s: float | None
-    """Seconds from the first bad batch's landing to the decision."""
-    repaired_s: float | None
-    """Seconds from the first bad batch's landing to the end of the action; None while it is not repaired."""
-    metric: str
-    before: float | None
-    worst: float | None
-    after: float | None
     reason: str
+    """Of the last transition."""
+    opened_at: datetime
+    batch_ids: tuple[str, ...]
+    """Whose evidence it is made of, oldest first."""
+    champion_version: str | None
+    """That served when it opened."""
+    newest_event: datetime | None = None
+    """The event time of the newest evidence that it is made of."""
+    step: int = 0
+    """Number of the transition."""
+    tried: tuple[Attempt, ...] = ()
+    hold: str | None = None
+    """What holds its action back while it is SUPPRESSED."""
+    diagnosis: str = ""
+    features: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
+    began_at: str | None = None
+    drop: float | None = None
+    before: float | None = None
+    """The champion's own metric."""
+    worst: float | None = None
+    after: float | None = None
+    """The metric on the batch that verified it."""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    def to(self, state: IncidentState, reason: str, **changes: Any) -> "Incident":
+        """The next transition; SelfhealError for one that the machine does not have."""
+        if state not in TRANSITIONS[self.state]:
+            raise SelfhealError(
+                f"An incident that is {self.state} may become {sorted(TRANSITIONS[self.state]) or 'nothing'}; "
+                f"received {state} for {self.id}. Report this as a defect."
+            )
+        return replace(self, state=state, reason=reason, step=self.step + 1, **changes)
+
+    def with_result(self, result: Result, version: str | None = None) -> tuple[Attempt, ...]:
+        """`tried`, with the last attempt's result."""
+        last = self.tried[-1]
+        return (*self.tried[:-1], replace(last, result=result, version=version or last.version))
+
+    def to_record(self, now: datetime) -> Record:
+        payload = asdict(self)
+        for promoted in ("id", "model", "state"):
+            del payload[promoted]
+        return Record(
+            key=f"incident:{self.id}:{self.step}",
+            model=self.model,
+            kind=RecordKind.INCIDENT,
+            subject=self.id,
+            status=self.state,
+            event_time=now,
+            recorded_at=now,
+            payload={
+                **payload,
+                "opened_at": self.opened_at.isoformat(),
+                "newest_event": self.newest_event.isoformat() if self.newest_event else None,
+                "batch_ids": list(self.batch_ids),
+                "features": list(self.features),
+                "slices": list(self.slices),
+                "tried": [{**attempt, "decided_at": attempt["decided_at"].isoformat()} for attempt in payload["tried"]],
+            },
+        )
+
+    @classmethod
+    def from_record(cls, record: Record) -> "Incident":
+        """Read back what `to_record` wrote."""
+        payload = dict(record.payload)
+        lists: dict[str, Any] = {name: tuple(payload.pop(name)) for name in ("batch_ids", "features", "slices")}
+        newest = payload.pop("newest_event")
+        return cls(
+            id=record.subject,
+            model=record.model,
+            state=IncidentState(record.status),
+            cause=Cause(payload.pop("cause")),
+            opened_at=datetime.fromisoformat(payload.pop("opened_at")),
+            newest_event=datetime.fromisoformat(newest) if newest else None,
+            tried=tuple(_attempt(row) for row in payload.pop("tried")),
+            **lists,
+            **payload,
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
-class History:
-    """The records that incidents are made of."""
-
-    landed_at: Mapping[str, datetime]
-    """By batch id: when the file landed."""
-    decisions: Sequence[Record]
-    outcomes: Mapping[str, Record]
-    """By decision id."""
-    performance: Sequence[Evidence]
-
-
-def incidents(metric: str, higher_is_better: bool, history: History) -> list[Incident]:
-    """One incident for each decision about a cause that needed something done, oldest first."""
-    quiet = {Cause.NONE, Cause.UNKNOWN, Cause.NO_CHAMPION}
-    worthy = [d for d in history.decisions if Cause(d.payload["cause"]) not in quiet]
-    found = [_incident(d, metric, higher_is_better, history) for d in worthy]
-    return sorted(found, key=lambda incident: incident.opened_at)
-
-
-def _incident(decision: Record, metric: str, higher_is_better: bool, history: History) -> Incident:
-    payload = decision.payload
-    batch_ids = tuple(payload["batch_ids"])
-    landed = [history.landed_at[batch] for batch in batch_ids if batch in history.landed_at]
-    opened_at = min(landed, default=decision.recorded_at)
-    outcome = history.outcomes.get(decision.subject)
-    promoted = outcome is not None and outcome.status == OutcomeStatus.PROMOTED
-    retrain = payload["action"] == Action.RETRAIN
-    repaired_at = (outcome.recorded_at if promoted and outcome else None) if retrain else decision.recorded_at
-    before, worst, after = _metric_story(decision, outcome, higher_is_better, history.performance)
-    return Incident(
-        model=decision.model,
-        decision_id=decision.subject,
-        cause=Cause(payload["cause"]),
-        action=Action(payload["action"]),
-        state=_state(decision, outcome, history.performance),
-        batch_ids=batch_ids,
-        opened_at=opened_at,
-        detected_s=(decision.recorded_at - opened_at).total_seconds(),
-        repaired_s=(repaired_at - opened_at).total_seconds() if repaired_at else None,
-        metric=metric,
-        before=before,
-        worst=worst,
-        after=after,
-        reason=payload["reason"],
+def _attempt(row: Mapping[str, Any]) -> Attempt:
+    return Attempt(
+        action=Action(row["action"]),
+        decision_id=row["decision_id"],
+        decided_at=datetime.fromisoformat(row["decided_at"]),
+        result=Result(row["result"]),
+        version=row["version"],
     )
 
 
-def _state(decision: Record, outcome: Record | None, performance: Sequence[Evidence]) -> IncidentState:
-    if decision.status == DecisionStatus.SUPPRESSED:
-        return IncidentState.SUPPRESSED
-    if decision.payload["action"] != Action.RETRAIN:
-        return IncidentState.RESOLVED
-    if outcome is None:
-        return IncidentState.HEALING
-    if outcome.status != OutcomeStatus.PROMOTED:
-        return IncidentState.ESCALATED
-    return IncidentState.RESOLVED if _recovered(outcome, performance) else IncidentState.VERIFYING
-
-
-def _recovered(promotion: Record, performance: Sequence[Evidence]) -> bool:
-    """Only a batch on which the new champion is CLEAR closes the incident; harm and doubt leave it open."""
-    of_new = [e for e in performance if e.champion_version == promotion.payload["version"]]
-    return any(e.signal is Signal.PERFORMANCE and e.status is Status.CLEAR for e in of_new)
-
-
-def _metric_story(
-    decision: Record, outcome: Record | None, higher_is_better: bool, performance: Sequence[Evidence]
-) -> tuple[float | None, float | None, float | None]:
-    """The realised metric before the incident, at its worst, and under the model that repaired it."""
-    old = decision.payload.get("champion_version")
-    new = outcome.payload.get("version") if outcome else None
-    measured = [e for e in performance if e.signal is Signal.PERFORMANCE and e.value is not None]
-    during = [e.value for e in measured if e.champion_version == old and e.batch_id in decision.payload["batch_ids"]]
-    after = [e.value for e in measured if new is not None and e.champion_version == new]
-    before = decision.payload.get("champion_metric")
-    pick = min if higher_is_better else max
-    worst = pick((v for v in during if v is not None), default=None)
-    values = [v for v in after if v is not None]
-    return before, worst, sum(values) / len(values) if values else None
+def incident_id(model: str, cause: Cause, seen: int) -> str:
+    """Twelve hexadecimal digits, from the ledger's place at which it opened and never from a clock."""
+    return hashlib.sha256(f"{model}|{cause}|{seen}".encode()).hexdigest()[:12]

@@ -83,6 +83,8 @@ class DriftSpec:
     """Fewer rows than this in a batch: the answer is UNKNOWN."""
     min_importance_share: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.02
     """Features with less than this share of the champion's gain do not count."""
+    min_prior_move: Share = 0.05
+    """A change of the share of label 1 below this is too small to matter, however significant."""
     reference_rows: Annotated[int, Ge(100)] = 5_000
     """At most this many rows are kept as the reference, the most recent first."""
 

@@ -60,7 +60,7 @@ def assess_performance(
     """
     truth, scores = label_and_score(label, score)
     known = ~np.isnan(truth)
-    threshold = _threshold(spec, champion_metric)
+    threshold = worst_allowed(spec, champion_metric)
     obstacle = _immature(spec, known) or _obstacle(spec, truth[known], scores, threshold)
     estimate = Estimate(float("nan"), float("nan"), float("nan"))
     if obstacle is None:
@@ -78,7 +78,8 @@ def assess_performance(
     )
 
 
-def _threshold(spec: PerformanceSpec, champion_metric: float | None) -> float | None:
+def worst_allowed(spec: PerformanceSpec, champion_metric: float | None) -> float | None:
+    """The champion's own metric less (log_loss: plus) the allowed drop; None where it is not known."""
     if champion_metric is None or not isfinite(champion_metric):
         return None
     return champion_metric - spec.max_drop if higher_is_better(spec.metric) else champion_metric + spec.max_drop

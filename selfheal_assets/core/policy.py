@@ -1,153 +1,202 @@
-"""Decide by the declared policy: cause, budget and autonomy in, one Decision with its reasons out. Never acts."""
+"""Decide by the declared policy: an incident and the situation in, one Decision with its reasons out. Never acts."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from selfheal_assets.core.diagnosis import Cause, Diagnosis
+from selfheal_assets.core.causes import TOUCHES_PRODUCTION, Action, Cause
+from selfheal_assets.core.cost import sums
+from selfheal_assets.core.holds import Hold, first_model_held, held_back, needs_approval
+from selfheal_assets.core.incident import Incident
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.core.situation import Situation
 
-
-class Action(StrEnum):
-    QUARANTINE = "quarantine"
-    RETRAIN = "retrain"
-    ROLLBACK = "rollback"
-    NOTHING = "nothing"
+QUARANTINE_ONLY = (Action.QUARANTINE,)
+NOTHING_ONLY = (Action.NOTHING,)
+BOOTSTRAP = "bootstrap"
 
 
 class DecisionStatus(StrEnum):
     DECIDED = "DECIDED"
+    AWAITING = "AWAITING"
+    """A person must approve it first."""
     SUPPRESSED = "SUPPRESSED"
-    """The action is due, and held back by the budget, the cooldown or the autonomy."""
-
-
-ACTIONS: Mapping[Cause, Action] = {
-    Cause.NONE: Action.NOTHING,
-    Cause.NO_CHAMPION: Action.RETRAIN,
-    Cause.BAD_DATA: Action.QUARANTINE,
-    Cause.BENIGN_DRIFT: Action.NOTHING,
-    Cause.HARMFUL_DRIFT: Action.RETRAIN,
-    Cause.CONCEPT_DRIFT: Action.RETRAIN,
-    Cause.BAD_RELEASE: Action.ROLLBACK,
-    Cause.UNKNOWN: Action.NOTHING,
-}
-"""The first policy. Doubt (UNKNOWN) never touches production."""
+    """The action is due, and held back."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What to do about a cause, and why not something else."""
+    """What to do about an incident, and why not something else."""
 
     model: str
+    incident: str | None
+    """None for the first model, and for what a person decided."""
     cause: Cause
     action: Action
     status: DecisionStatus
     champion_version: str | None
     attempt: int
     reason: str
-    refused: tuple[str, ...]
-    batch_ids: tuple[str, ...]
+    refused: tuple[str, ...] = ()
+    """The alternatives that were considered, each with why not."""
+    hold: Hold | None = None
+    batch_ids: tuple[str, ...] = ()
     """The evidence's batches, oldest first."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What carrying it out needs, and what it was decided on."""
 
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits from what was decided about, never from a clock: the run key."""
-        batches = () if self.action is Action.RETRAIN else self.batch_ids
-        parts = (self.model, self.cause, self.action, self.status, self.champion_version, self.attempt, *batches)
+        parts = (self.model, self.incident or BOOTSTRAP, self.action, self.attempt)
         return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:12]
 
-    def to_record(self, event_time: datetime, recorded_at: datetime, **extra: Any) -> Record:
-        """The ledger's form; `extra` joins the payload."""
+    def to_record(self, now: datetime) -> Record:
+        """The ledger's form. A suppressed decision has a record for each hold, beside the one that may come of it."""
+        held = f":{self.hold}" if self.status is DecisionStatus.SUPPRESSED else ""
         return Record(
-            key=f"decision:{self.id}",
+            key=f"decision:{self.id}{held}",
             model=self.model,
             kind=RecordKind.DECISION,
-            subject=self.id,
+            subject=f"{self.id}{held}",
             status=self.status,
-            event_time=event_time,
-            recorded_at=recorded_at,
+            event_time=now,
+            recorded_at=now,
             payload={
+                "incident": self.incident,
                 "cause": self.cause,
                 "action": self.action,
                 "champion_version": self.champion_version,
                 "attempt": self.attempt,
                 "reason": self.reason,
                 "refused": list(self.refused),
+                "hold": self.hold,
                 "batch_ids": list(self.batch_ids),
-                **extra,
+                **self.details,
             },
         )
 
 
-def _held_back(
-    spec: ModelSpec, diagnosis: Diagnosis, retrains: Sequence[Record], training_batches: Sequence[str], now: datetime
-) -> str | None:
-    """Why a retraining may not run now, or None when it may. The first model of all needs no budget."""
-    policy = spec.policy
-    if policy.autonomy == "observe":
-        return "autonomy is 'observe': decisions are recorded, not carried out"
-    last = max(retrains, key=lambda record: (record.recorded_at, record.sequence), default=None)
-    if last is not None and list(last.payload["training_batches"]) == list(training_batches):
-        return "no new clean batch has come since the last attempt"
-    heals = [record for record in retrains if record.payload["cause"] != Cause.NO_CHAMPION]
-    if diagnosis.cause is Cause.NO_CHAMPION or not heals:
-        return None
-    ready = max(record.recorded_at for record in heals) + timedelta(minutes=policy.cooldown_minutes)
-    if now < ready:
-        return f"cooldown of {policy.cooldown_minutes:g} minutes holds until {ready:%Y-%m-%d %H:%M:%S} UTC"
-    if sum(record.recorded_at > now - timedelta(days=1) for record in heals) >= policy.heals_per_day:
-        return f"budget of {policy.heals_per_day} heals a day is spent"
-    return None
+def alternatives(spec: ModelSpec, cause: Cause) -> tuple[Action, ...]:
+    """What the policy may try about a cause, in order."""
+    if cause is Cause.BAD_DATA:
+        return QUARANTINE_ONLY
+    declared = getattr(spec.actions, cause, None)
+    return tuple(Action(name) for name in declared) if declared else NOTHING_ONLY
 
 
-def decide(
-    spec: ModelSpec,
-    diagnosis: Diagnosis,
-    *,
-    champion_version: str | None,
-    past: Sequence[Record],
-    training_batches: Sequence[str],
-    now: datetime,
-) -> Decision:
-    """The decision about a diagnosis.
+def next_action(spec: ModelSpec, incident: Incident) -> Action | None:
+    """The alternative whose turn it is; the last one again while retries are left; None when nothing is left to try."""
+    actions, tried = alternatives(spec, incident.cause), len(incident.tried)
+    if tried < len(actions):
+        return actions[tried]
+    return actions[-1] if tried - len(actions) < spec.policy.retries else None
 
-    `past` are the model's earlier DECISION records in any order, the last retrainings at least; `training_batches` are
-    what a retraining would learn from now. The same arguments always give the same decision.
-    """
-    action = ACTIONS[diagnosis.cause]
-    retrains = [r for r in past if r.payload["action"] == Action.RETRAIN and r.status == DecisionStatus.DECIDED]
-    held_back = _held_back(spec, diagnosis, retrains, training_batches, now) if action is Action.RETRAIN else None
-    return Decision(
-        model=spec.name,
-        cause=diagnosis.cause,
-        action=action,
-        status=DecisionStatus.SUPPRESSED if held_back else DecisionStatus.DECIDED,
-        champion_version=champion_version,
-        attempt=_attempts(retrains, champion_version) + 1,
-        reason=diagnosis.reason,
-        refused=_refused(action, diagnosis, held_back),
-        batch_ids=diagnosis.batch_ids,
+
+def decide(spec: ModelSpec, incident: Incident, situation: Situation) -> Decision:
+    """The decision about an incident whose next action is due. The same arguments always give the same decision."""
+    action = next_action(spec, incident)
+    if action is None:
+        return _decision(spec, incident, situation, Action.ESCALATE, refused=_exhausted(spec, incident))
+    held = held_back(spec, incident, action, situation)
+    if held is not None:
+        refused = (f"{action}: {held.reason}", *_not_yet(spec, incident, action))
+        return _decision(spec, incident, situation, action, refused=refused, hold=held.hold)
+    refused = _not_yet(spec, incident, action)
+    wanted = needs_approval(spec, situation) if action in TOUCHES_PRODUCTION else None
+    if wanted is None:
+        return _decision(spec, incident, situation, action, refused=refused)
+    expires = situation.now + timedelta(hours=spec.policy.approval_hours)
+    return _decision(
+        spec,
+        incident,
+        situation,
+        action,
+        refused=refused,
+        status=DecisionStatus.AWAITING,
+        approval={"why": wanted, "expires": expires.isoformat()},
     )
 
 
-def _attempts(retrains: Sequence[Record], champion_version: str | None) -> int:
-    """The last attempt's number. Not their count: `past` may lack the oldest, and a repeated id would never be run."""
-    tried = (r.payload["attempt"] for r in retrains if r.payload["champion_version"] == champion_version)
-    return max(tried, default=0)
+def first_model(spec: ModelSpec, situation: Situation, attempt: int) -> Decision:
+    """Learn the first model: no incident, and no budget, cooldown or cost; autonomy and flags hold."""
+    held = first_model_held(spec, situation)
+    return Decision(
+        model=spec.name,
+        incident=None,
+        cause=Cause.NO_CHAMPION,
+        action=Action.RETRAIN,
+        status=DecisionStatus.SUPPRESSED if held else DecisionStatus.DECIDED,
+        champion_version=None,
+        attempt=attempt,
+        reason=(
+            f"no champion yet; {len(situation.learnable)} clean batches with {situation.labelled_rows} labelled rows"
+        ),
+        refused=(f"retrain: {held.reason}",) if held else (),
+        hold=held.hold if held else None,
+        details=_details(spec, situation),
+    )
 
 
-def _refused(action: Action, diagnosis: Diagnosis, held_back: str | None) -> tuple[str, ...]:
-    if held_back:
-        return (f"retrain: {held_back}",)
-    if action is Action.RETRAIN or diagnosis.cause is Cause.NONE:
-        return ()
-    why = {
-        Cause.BAD_DATA: "a model must not learn from broken data",
-        Cause.BENIGN_DRIFT: "the champion still performs on the moved data",
-        Cause.BAD_RELEASE: "the previous version performs on the same data",
+def _decision(
+    spec: ModelSpec,
+    incident: Incident,
+    situation: Situation,
+    action: Action,
+    *,
+    refused: tuple[str, ...],
+    hold: Hold | None = None,
+    status: DecisionStatus = DecisionStatus.DECIDED,
+    **more: Any,
+) -> Decision:
+    found = sums(spec.cost, action, incident.drop, spec.performance.max_drop, situation.heals)
+    return Decision(
+        model=spec.name,
+        incident=incident.id,
+        cause=incident.cause,
+        action=action,
+        status=DecisionStatus.SUPPRESSED if hold else status,
+        champion_version=situation.champion_version,
+        attempt=len(incident.tried) + 1,
+        reason=incident.diagnosis,
+        refused=refused,
+        hold=hold,
+        batch_ids=incident.batch_ids,
+        details={**_details(spec, situation), **({"cost": found.words} if found else {}), **more},
+    )
+
+
+def _details(spec: ModelSpec, situation: Situation) -> dict[str, Any]:
+    return {
+        "training_batches": list(situation.learnable),
+        "champion_metric": situation.champion_metric,
+        "seen": situation.seen,
+        "policy": spec.fingerprint(),
     }
-    return (f"retrain: {why.get(diagnosis.cause, 'the evidence is not enough to touch production')}",)
+
+
+def _not_yet(spec: ModelSpec, incident: Incident, action: Action) -> tuple[str, ...]:
+    """The other alternatives: those before, with what came of them; those after, whose turn has not come."""
+    before = tuple(f"{attempt.action}: {attempt.result}" for attempt in incident.tried)
+    actions = alternatives(spec, incident.cause)
+    later = actions[actions.index(action) + 1 :] if action in actions else ()
+    after = tuple(f"{other}: only if {action} does not help" for other in later)
+    return (*before, *after, *_never(incident.cause))
+
+
+def _never(cause: Cause) -> tuple[str, ...]:
+    why = {
+        Cause.BAD_DATA: "retrain: a model must not learn from broken data",
+        Cause.BENIGN_DRIFT: "retrain: the champion still performs on the moved data",
+        Cause.UPSTREAM_STALLED: "retrain: there is nothing new to learn from",
+    }
+    return (why[cause],) if cause in why else ()
+
+
+def _exhausted(spec: ModelSpec, incident: Incident) -> tuple[str, ...]:
+    tried = tuple(f"{attempt.action}: {attempt.result}" for attempt in incident.tried)
+    return (*tried, f"every alternative was tried, the last {spec.policy.retries + 1} times")

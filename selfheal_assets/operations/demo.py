@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from selfheal_assets.core.diagnosis import Cause
+from selfheal_assets.core.causes import Cause
 from selfheal_assets.core.errors import SelfhealError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.operations import story
@@ -105,9 +105,8 @@ class Demonstration:
             return False
         names = {f"payments-{index:04d}.parquet" for index, _ in phase.plan}
         mine = [b for b in batches if b.file_name in names]
-        told_bad = {
-            b for i in story.incident_list(self.services, self.spec) for b in i.batch_ids if i.cause is Cause.BAD_DATA
-        }
+        cases = story.case_files(self.services, self.spec)
+        told_bad = {b for case in cases if case.incident.cause is Cause.BAD_DATA for b in case.incident.batch_ids}
         return all(b.batch_id in told_bad for b in mine if b.rows_quarantined)
 
     @property
@@ -121,7 +120,7 @@ class Demonstration:
             metric=self.spec.performance.metric,
             batches=batches,
             faults=self.faults,
-            incidents=story.incident_list(self.services, self.spec),
+            cases=story.case_files(self.services, self.spec),
             champions=story.champions(self.services, self.spec),
             rows_dropped=sum(dropped.rows for dropped in self.dropped),
         )

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
-from selfheal_assets.core.diagnosis import Cause
-from selfheal_assets.core.incident import Incident, IncidentState
-from selfheal_assets.core.policy import Action
+from selfheal_assets.core.causes import Action, Cause
+from selfheal_assets.core.incident import IncidentState
 from selfheal_assets.operations import story
+from selfheal_assets.stages.case_file import CaseFile
 
 NEW_WORLD = "healthy_new_world"
 
@@ -21,7 +21,7 @@ class Result:
     metric: str
     batches: Sequence[story.BatchStory]
     faults: dict[str, str]
-    incidents: Sequence[Incident]
+    cases: Sequence[CaseFile]
     champions: Sequence[story.Champion]
     rows_dropped: int
 
@@ -29,15 +29,15 @@ class Result:
         return self.faults.get(batch.file_name, "")
 
     @property
-    def healed(self) -> list[Incident]:
+    def healed(self) -> list[CaseFile]:
         """Retrainings for harm that ended in a promotion."""
-        return [i for i in self.incidents if i.action is Action.RETRAIN and i.repaired_s is not None]
+        return [case for case in self.cases if case.action is Action.RETRAIN and case.repaired_s is not None]
 
     def failures(self) -> list[str]:
         """Every expectation that was not met; empty when all were."""
         clean, bad = (sum(getattr(b, name) for b in self.batches) for name in ("rows_clean", "rows_quarantined"))
         harmless = [b for b in self.batches if self.fault_of(b) == "benign_shift"]
-        retrained_for = {b for i in self.healed for b in i.batch_ids}
+        retrained_for = {b for case in self.healed for b in case.incident.batch_ids}
         expectations: dict[str, Callable[[], bool]] = {
             "the batch with bad rows loses those rows only": lambda: self._verdict("bad_rows") == "PARTIAL",
             "the batch in cents is quarantined whole": lambda: self._verdict("unit_change") == "QUARANTINED",
@@ -46,7 +46,7 @@ class Result:
             ),
             "the harmless shift causes no retraining": lambda: not any(b.batch_id in retrained_for for b in harmless),
             "exactly one retraining is promoted, for the harmful drift": lambda: (
-                [i.cause for i in self.healed] == [Cause.HARMFUL_DRIFT]
+                [case.incident.cause for case in self.healed] == [Cause.HARMFUL_DRIFT]
             ),
             "the metric comes back": self._metric_came_back,
         }
@@ -58,7 +58,7 @@ class Result:
     def _metric_came_back(self) -> bool:
         """Every batch of the new world is CLEAR, and the incident is verified."""
         after = [b for b in self.batches if self.fault_of(b) == NEW_WORLD]
-        resolved = all(i.state is IncidentState.RESOLVED for i in self.healed)
+        resolved = all(case.incident.state is IncidentState.RESOLVED for case in self.healed)
         return bool(after) and resolved and all(b.performance == "CLEAR" for b in after)
 
     def as_json(self) -> dict[str, Any]:
@@ -81,10 +81,18 @@ class Result:
             ],
             "incidents": [
                 {
-                    name: getattr(i, name)
-                    for name in ("cause", "action", "detected_s", "repaired_s", "metric", "before", "worst", "after")
+                    "id": case.incident.id,
+                    "cause": str(case.incident.cause),
+                    "action": str(case.action),
+                    "state": str(case.incident.state),
+                    "detected_s": case.detected_s,
+                    "repaired_s": case.repaired_s,
+                    "metric": case.metric,
+                    "before": case.incident.before,
+                    "worst": case.worst,
+                    "after": case.metric_after,
                 }
-                for i in self.incidents
+                for case in self.cases
             ],
             "champions": [
                 {"version": c.version, "promoted_at": c.promoted_at.astimezone(UTC).isoformat(), "metric": c.metric}

@@ -8,13 +8,13 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from selfheal_assets.core.incident import Incident, IncidentState
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record
 from selfheal_assets.operations import story
 from selfheal_assets.operations.demo_result import Result
 from selfheal_assets.operations.quarantine import Quarantined, quarantined
 from selfheal_assets.simulator.faults import FAULTS
+from selfheal_assets.stages.case_file import CaseFile
 from selfheal_assets.wiring import Services
 
 T = TypeVar("T")
@@ -73,16 +73,18 @@ def batch_table(batches: Sequence[story.BatchStory], title: str, faults: dict[st
     return table
 
 
-def incident_table(incidents: Sequence[Incident], title: str) -> Table:
-    table = Table("cause", "action", "state", title=title)
+def incident_table(cases: Sequence[CaseFile], title: str) -> Table:
+    table = Table("incident", "cause", "action", "state", title=title)
     for name in ("detected", "repaired", "before", "worst", "after"):
         table.add_column(name, justify="right")
     table.add_column("batches")
-    for i in incidents:
-        seconds = [f"{s:.0f} s" if s is not None else "" for s in (i.detected_s, i.repaired_s)]
-        figures = [_number(v) for v in (i.before, i.worst, i.after)]
+    for case in cases:
+        i = case.incident
+        seconds = [f"{s:.0f} s" if s is not None else "" for s in (case.detected_s, case.repaired_s)]
+        figures = [_number(v) for v in (i.before, case.worst, case.metric_after)]
         batches = ", ".join(batch_id.rsplit("-", 1)[0] for batch_id in i.batch_ids)
-        table.add_row(i.cause, i.action, i.state, *seconds, *figures, batches)
+        state = f"{i.state} ({i.hold})" if i.hold else str(i.state)
+        table.add_row(i.id, i.cause, case.action, state, *seconds, *figures, batches)
     return table
 
 
@@ -96,8 +98,7 @@ def champion_table(champions: Sequence[story.Champion], metric: str) -> Table:
 def status_of(services: Services, spec: ModelSpec) -> RenderableType:
     """One model at a glance."""
     champions = story.champions(services, spec)
-    open_states = (IncidentState.HEALING, IncidentState.VERIFYING, IncidentState.SUPPRESSED, IncidentState.ESCALATED)
-    incidents = [i for i in story.incident_list(services, spec) if i.state in open_states]
+    incidents = [case for case in story.case_files(services, spec) if not case.incident.ended]
     serving = (
         f"version {champions[-1].version}, {spec.performance.metric} {_number(champions[-1].metric)}"
         if champions
@@ -142,7 +143,7 @@ def demo_report(services: Services, result: Result, url: str) -> RenderableType:
     )
     return Group(
         batch_table(result.batches, "what landed, and what was done", result.faults),
-        incident_table(result.incidents, f"incidents ({result.metric})"),
+        incident_table(result.cases, f"incidents ({result.metric})"),
         champion_table(result.champions, result.metric),
         verdict,
         *(Text(f"not met: {failure}", style="red") for failure in failures),

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from selfheal_assets.core.causes import Action
 from selfheal_assets.core.evidence import Evidence, Signal
-from selfheal_assets.core.incident import History, Incident, OutcomeStatus, incidents
+from selfheal_assets.core.incident import OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.policy import Action, DecisionStatus
 from selfheal_assets.core.record import Record, RecordKind
-from selfheal_assets.core.statistics.metrics import higher_is_better
 from selfheal_assets.ports import Services
+from selfheal_assets.stages.case_file import CaseFile, case_file, incident_ids, quiet
 
 EVERYTHING = 100_000
+SIGNALS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,25 +50,22 @@ def batches(services: Services, spec: ModelSpec, limit: int = EVERYTHING) -> lis
     registered = ledger.newest(spec.name, RecordKind.BATCH_REGISTERED, limit=limit)
     settled = ledger.current(spec.name, RecordKind.BATCH_SETTLED, [r.subject for r in registered])
     evidence: dict[tuple[str, Signal], Evidence] = {}
-    for record in reversed(ledger.newest(spec.name, RecordKind.EVIDENCE, limit=4 * limit)):
+    for record in reversed(ledger.newest(spec.name, RecordKind.EVIDENCE, limit=SIGNALS * limit)):
         seen = Evidence.from_record(record)
         evidence[seen.batch_id, seen.signal] = seen
-    actions = _actions(ledger.newest(spec.name, RecordKind.DECISION, limit=4 * limit))
+    actions = _actions(case_files(services, spec))
     return [
         _batch(record, settled.get(record.subject), evidence, actions.get(record.subject, ""))
         for record in sorted(registered, key=lambda r: (r.event_time, r.sequence))
     ]
 
 
-def _actions(decisions: list[Record]) -> dict[str, str]:
-    """What was decided because of each batch; the gravest word wins."""
+def _actions(cases: list[CaseFile]) -> dict[str, str]:
+    """What was done because of each batch; the gravest word wins."""
     words: dict[str, str] = {}
-    for decision in decisions:
-        action = Action(decision.payload["action"])
-        word = "watch" if action is Action.NOTHING else str(action)
-        if action is Action.RETRAIN and decision.status != DecisionStatus.DECIDED:
-            word = "watch"
-        for batch_id in decision.payload["batch_ids"]:
+    for case in cases:
+        word = "watch" if case.action is Action.NOTHING else str(case.action)
+        for batch_id in case.incident.batch_ids:
             if words.get(batch_id) in (None, "watch"):
                 words[batch_id] = word
     return words
@@ -113,16 +111,8 @@ def champions(services: Services, spec: ModelSpec) -> list[Champion]:
     return found
 
 
-def incident_list(services: Services, spec: ModelSpec) -> list[Incident]:
-    """Every incident of the model, oldest first."""
-    ledger = services.ledger
-    decisions = ledger.newest(spec.name, RecordKind.DECISION, limit=EVERYTHING)
-    registered = ledger.newest(spec.name, RecordKind.BATCH_REGISTERED, limit=EVERYTHING)
-    evidence = map(Evidence.from_record, ledger.newest(spec.name, RecordKind.EVIDENCE, limit=EVERYTHING))
-    history = History(
-        landed_at={r.subject: datetime.fromisoformat(r.payload["landed_at"]) for r in registered},
-        decisions=list(reversed(decisions)),
-        outcomes=ledger.current(spec.name, RecordKind.OUTCOME, [d.subject for d in decisions]),
-        performance=[e for e in evidence if e.signal is Signal.PERFORMANCE],
-    )
-    return incidents(spec.performance.metric, higher_is_better(spec.performance.metric), history)
+def case_files(services: Services, spec: ModelSpec) -> list[CaseFile]:
+    """Every incident of the model in the order of opening; those that ended without a cause are left out."""
+    ids = incident_ids(services.ledger, spec, limit=EVERYTHING)
+    cases = [case_file(services.ledger, spec, incident) for incident in ids]
+    return [case for case in cases if case is not None and not quiet(case)]

@@ -73,6 +73,10 @@ class Trainer(Protocol):
         """Fit on the tuned window of `rows`, early-stopped on the most recent part of it."""
         ...
 
+    def recalibrate(self, model: Model, logit: float) -> Model:
+        """The same model with the logit of every score moved by `logit`."""
+        ...
+
     def reload_scores(self, folder: Path, features: "pd.DataFrame") -> "np.ndarray":
         """Scores of a saved model, loaded by a fresh Python process."""
         ...

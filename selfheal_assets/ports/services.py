@@ -1,15 +1,19 @@
 """Everything that stages and sensors work with, in one place. Never imports an adapter."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check
+from selfheal_assets.core.sequential_harm import LossChange
 from selfheal_assets.ports.batches import BatchStore, QualityChecks
 from selfheal_assets.ports.features import DriftDetector, FeatureStore
 from selfheal_assets.ports.labels import LabelStore
 from selfheal_assets.ports.learning import Trainer, Tuner
 from selfheal_assets.ports.ledger import Clock, Ledger, Notifier
 from selfheal_assets.ports.registry import ModelRegistry
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class Services(Protocol):
@@ -42,4 +46,8 @@ class Services(Protocol):
 
     def declared_types(self, spec: ModelSpec) -> dict[str, str]:
         """The types of the columns as the checks file declares them."""
+        ...
+
+    def change_detector(self, losses: "npt.ArrayLike", delta: float) -> LossChange | None:
+        """ADWIN's word on a stream of losses, in order; None before its first look."""
         ...

@@ -5,9 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from selfheal_assets.core.evidence import Evidence, Signal, Status
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import OPENING, Record, RecordKind
-from selfheal_assets.ports import Services
+from selfheal_assets.ports import Ledger, Services
 
 MATURED, IMMATURE = "MATURED", "IMMATURE"
 """Status of a LABELS record: whether the batch has labels enough to be judged by, and learned from."""
@@ -57,20 +58,42 @@ def settle(
     """Record what became of the batch; the same try recorded twice changes nothing."""
     registered = services.ledger.newest(spec.name, RecordKind.BATCH_REGISTERED, subject=batch_id)[0]
     rows = {"rows_landed": 0, "rows_clean": 0, "rows_quarantined": 0, "labelled_rows": 0, **counts}
-    services.ledger.append(
-        Record(
-            key=f"settled:{spec.name}:{batch_id}:{opening(services, spec, batch_id)}:{status}",
-            model=spec.name,
-            kind=RecordKind.BATCH_SETTLED,
-            subject=batch_id,
-            status=status,
-            event_time=event_time or registered.event_time,
-            recorded_at=services.clock.now(),
-            payload={**rows, "reasons": list(reasons), "landed_at": registered.payload["landed_at"]},
-        )
+    this_try = opening(services, spec, batch_id)
+    settled = Record(
+        key=f"settled:{spec.name}:{batch_id}:{this_try}:{status}",
+        model=spec.name,
+        kind=RecordKind.BATCH_SETTLED,
+        subject=batch_id,
+        status=status,
+        event_time=event_time or registered.event_time,
+        recorded_at=services.clock.now(),
+        payload={**rows, "reasons": list(reasons), "landed_at": registered.payload["landed_at"]},
     )
+    quality = _quality(spec, settled)
+    services.ledger.append(*([quality.to_record(settled.recorded_at, this_try)] if quality else []), settled)
     if status not in USABLE:
         close_batch(services, spec, batch_id)
+
+
+def _quality(spec: ModelSpec, settled: Record) -> Evidence | None:
+    """The checks' verdict as evidence; None about a batch that nobody checked."""
+    if settled.status not in (*USABLE, BatchStatus.QUARANTINED):
+        return None
+    landed, bad = settled.payload["rows_landed"], settled.payload["rows_quarantined"]
+    share = bad / landed if landed else 1.0
+    return Evidence(
+        model=spec.name,
+        signal=Signal.QUALITY,
+        status=Status.CLEAR if settled.status == BatchStatus.CLEAN else Status.RAISED,
+        batch_id=settled.subject,
+        champion_version=None,
+        event_time=settled.event_time,
+        value=share,
+        threshold=spec.quality.max_bad_row_share,
+        sample_size=landed,
+        reason="; ".join(settled.payload["reasons"]) or "every check of severity error passed",
+        strength=share / spec.quality.max_bad_row_share,
+    )
 
 
 def close_batch(services: Services, spec: ModelSpec, batch_id: str) -> None:
@@ -89,9 +112,9 @@ def close_batch(services: Services, spec: ModelSpec, batch_id: str) -> None:
     )
 
 
-def labelled_rows(services: Services, spec: ModelSpec, records: Sequence[Record]) -> dict[str, int]:
+def labelled_rows(ledger: Ledger, spec: ModelSpec, records: Sequence[Record]) -> dict[str, int]:
     """How many clean rows of each batch have a label by now; `records` are the last BATCH_SETTLED of the batches."""
-    late = services.ledger.current(spec.name, RecordKind.LABELS, [record.subject for record in records])
+    late = ledger.current(spec.name, RecordKind.LABELS, [record.subject for record in records])
     counts = {}
     for record in records:
         # Whichever of the two was written last may have counted before the other did.
@@ -100,7 +123,7 @@ def labelled_rows(services: Services, spec: ModelSpec, records: Sequence[Record]
     return counts
 
 
-def learnable_batches(services: Services, spec: ModelSpec, limit: int) -> list[Record]:
+def learnable_batches(ledger: Ledger, spec: ModelSpec, limit: int) -> list[Record]:
     """The most recent batches to learn from, newest event time first: features published and labels matured.
 
     Labels that come early are seldom a fair sample: a batch with fewer than `performance.min_matured` of them is not
@@ -108,19 +131,18 @@ def learnable_batches(services: Services, spec: ModelSpec, limit: int) -> list[R
     """
     found: list[Record] = []
     for wanted in (limit, limit + IN_FLIGHT):  # Nearly always the first are: a tick need not read more.
-        recent = services.ledger.recent_subjects(spec.name, RecordKind.BATCH_SETTLED, statuses=USABLE, limit=wanted)
-        candidates = _newest_first([*recent, *_labelled_later(services, spec, wanted)])
-        labelled = labelled_rows(services, spec, candidates)
-        found = [r for r in candidates if _learnable(services, spec, r, labelled[r.subject])][:limit]
+        recent = ledger.recent_subjects(spec.name, RecordKind.BATCH_SETTLED, statuses=USABLE, limit=wanted)
+        candidates = _newest_first([*recent, *_labelled_later(ledger, spec, wanted)])
+        found = _learnable(ledger, spec, candidates)[:limit]
         if len(found) == limit or len(recent) < wanted:
             break
     return found
 
 
-def _labelled_later(services: Services, spec: ModelSpec, limit: int) -> list[Record]:
+def _labelled_later(ledger: Ledger, spec: ModelSpec, limit: int) -> list[Record]:
     """The newest batches whose labels matured by files of their own: they may lie far behind the newest of all."""
-    matured = services.ledger.recent_subjects(spec.name, RecordKind.LABELS, statuses=[MATURED], limit=limit)
-    settled = services.ledger.current(spec.name, RecordKind.BATCH_SETTLED, [record.subject for record in matured])
+    matured = ledger.recent_subjects(spec.name, RecordKind.LABELS, statuses=[MATURED], limit=limit)
+    settled = ledger.current(spec.name, RecordKind.BATCH_SETTLED, [record.subject for record in matured])
     return [record for record in settled.values() if record.status in USABLE]
 
 
@@ -129,6 +151,14 @@ def _newest_first(records: Sequence[Record]) -> list[Record]:
     return sorted(distinct.values(), key=lambda record: (record.event_time, record.sequence), reverse=True)
 
 
-def _learnable(services: Services, spec: ModelSpec, settled: Record, labelled: int) -> bool:
-    matured = labelled >= spec.performance.min_matured * settled.payload["rows_clean"]
-    return matured and services.batches.has(spec.name, "features", settled.subject)
+def _learnable(ledger: Ledger, spec: ModelSpec, settled: Sequence[Record]) -> list[Record]:
+    """Those whose ingest has ended, so that their features are published, and which have labels enough."""
+    labelled = labelled_rows(ledger, spec, settled)
+    closed = ledger.current(spec.name, RecordKind.BATCH_CLOSED, [record.subject for record in settled])
+    return [
+        record
+        for record in settled
+        if labelled[record.subject] >= spec.performance.min_matured * record.payload["rows_clean"]
+        and record.subject in closed
+        and closed[record.subject].sequence > record.sequence
+    ]

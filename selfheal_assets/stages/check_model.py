@@ -21,17 +21,17 @@ from selfheal_assets.core.gates import (
     overall,
     reload_agrees,
 )
-from selfheal_assets.core.incident import OutcomeStatus
+from selfheal_assets.core.incident import OutcomeStatus, Result
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.core.statistics.metrics import metric
 from selfheal_assets.ports import LabelledRows, Model, ModelVersion, Services
 from selfheal_assets.stages.batch_records import USABLE
+from selfheal_assets.stages.candidates import candidate_of, learned_from
 from selfheal_assets.stages.champion import champion
 from selfheal_assets.stages.heal_decision import close, heal_decision
 from selfheal_assets.stages.identity import attributes, key
 from selfheal_assets.stages.metadata import number, table
-from selfheal_assets.stages.train import candidate_of
 from selfheal_assets.stages.training_frame import BATCH, HOLDOUT, TRAIN, labelled
 
 if TYPE_CHECKING:
@@ -74,7 +74,15 @@ def validation_report(spec: ModelSpec) -> dg.AssetsDefinition:
         context.log.info(f"{spec.name} version {version.version}: {report['verdict']}")
         if report["verdict"] != Verdict.PASS:
             failing = "; ".join(f"{r.name}: {r.reason}" for r in results if r.verdict is not Verdict.PASS)
-            close(selfheal, spec, decision.subject, OutcomeStatus.REFUSED, version=version.version, reason=failing)
+            close(
+                selfheal,
+                spec,
+                decision.subject,
+                OutcomeStatus.REFUSED,
+                version=version.version,
+                reason=failing,
+                result=Result.REFUSED,
+            )
         return dg.MaterializeResult(
             metadata=judged.metadata(results, report),
             check_results=[_check_result(asset_key, result) for result in results],
@@ -92,7 +100,8 @@ class _Judgement:
         self._services, self._spec, self._decision = services, spec, decision
         self._version, self._serving = version, serving
         frame = services.batches.read(spec.name, "training", decision.subject)
-        self._batch_ids: list[str] = list(dict.fromkeys(frame[BATCH]))
+        # An archived version learned from other batches than this frame's.
+        self._batch_ids = sorted({*frame[BATCH], *learned_from(services, spec, version)})
         self._train: LabelledRows = labelled(services, spec, frame, TRAIN)
         self._holdout: LabelledRows = labelled(services, spec, frame, HOLDOUT)
         self._model: Model = services.registry.load(version)

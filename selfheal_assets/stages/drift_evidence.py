@@ -1,5 +1,6 @@
 """Measure a batch's drift against the champion's reference: scores in, evidence and its pictures out. Never decides."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -16,16 +17,18 @@ from selfheal_assets.stages.metadata import number, table
 if TYPE_CHECKING:
     import pandas as pd
 
+NAMED_FEATURES = 12
+
 
 def drift_evidence(
     selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame"
-) -> tuple[Evidence, dict[str, Any]]:
+) -> tuple[list[Evidence], dict[str, Any]]:
     """Features against the reference's features, the score against the scores of the champion's own holdout."""
     version = str(scores["champion_version"].iloc[0])
     reference = reference_of(selfheal, spec, version)
     if reference is None:
         reason = f"champion {version} has no reference rows yet"
-        return _evidence(spec, batch_id, scores, Status.UNKNOWN, None, reason), {}
+        return [_unknown(spec, signal, batch_id, scores, reason) for signal in (Signal.DRIFT, Signal.SCORE_DRIFT)], {}
     batch = selfheal.batches.read(spec.name, "features", batch_id)
     names, detector = selfheal.features.names(spec), selfheal.detector(spec)
     features = compare_frames(
@@ -33,33 +36,38 @@ def drift_evidence(
     )
     held_out = reference.rows[SCORE].dropna().to_numpy()
     score = compare_scores(spec, detector, held_out, scores[SCORE].to_numpy())
-    status, reason = _combined(features, score)
-    value = max((a.value for a in (features, score) if a.value is not None), default=None)
-    return _evidence(spec, batch_id, scores, status, value, reason), _pictures(
-        features, score, reference, batch, scores
-    )
-
-
-def _combined(features: DriftAssessment, score: DriftAssessment) -> tuple[Status, str]:
-    """RAISED when either is; else UNKNOWN when either is; else CLEAR."""
-    reason = f"features: {features.reason}; score: {score.reason}"
-    for status in (Status.RAISED, Status.UNKNOWN):
-        if status in (features.status, score.status):
-            return status, reason
-    return Status.CLEAR, reason
+    found = [
+        _evidence(spec, Signal.DRIFT, batch_id, scores, features),
+        _evidence(spec, Signal.SCORE_DRIFT, batch_id, scores, score),
+    ]
+    return found, _pictures(features, score, reference, batch, scores)
 
 
 def _evidence(
-    spec: ModelSpec, batch_id: str, scores: "pd.DataFrame", status: Status, value: float | None, reason: str
+    spec: ModelSpec, signal: Signal, batch_id: str, scores: "pd.DataFrame", found: DriftAssessment
 ) -> Evidence:
+    named = [
+        {"feature": f.feature, "psi": f.psi, "importance": f.importance, "status": str(f.status)}
+        for f in found.features[:NAMED_FEATURES]
+    ]
+    return replace(
+        _unknown(spec, signal, batch_id, scores, found.reason),
+        status=found.status,
+        value=found.value,
+        strength=None if found.value is None else found.value / spec.drift.psi_threshold,
+        details={"features": named},
+    )
+
+
+def _unknown(spec: ModelSpec, signal: Signal, batch_id: str, scores: "pd.DataFrame", reason: str) -> Evidence:
     return Evidence(
         model=spec.name,
-        signal=Signal.DRIFT,
-        status=status,
+        signal=signal,
+        status=Status.UNKNOWN,
         batch_id=batch_id,
         champion_version=str(scores["champion_version"].iloc[0]),
         event_time=scores[spec.data.event_timestamp].min().to_pydatetime(),
-        value=value,
+        value=None,
         threshold=spec.drift.psi_threshold,
         sample_size=len(scores),
         reason=reason,

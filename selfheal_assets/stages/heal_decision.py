@@ -4,10 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from selfheal_assets.core.diagnosis import Cause
+from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.incident import OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.policy import Action, DecisionStatus
+from selfheal_assets.core.policy import DecisionStatus
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.batch_records import learnable_batches
@@ -59,9 +59,11 @@ def decided_by_hand(
             "cause": cause,
             "action": action,
             "champion_version": champion_version,
+            "incident": None,
             "attempt": 1,
             "reason": reason,
             "refused": [],
+            "hold": None,
             "batch_ids": [],
             **extra,
         },
@@ -72,14 +74,21 @@ def decided_by_hand(
 
 def training_batches(services: Services, spec: ModelSpec) -> list[str]:
     """The batches to learn from as of now, oldest first: as many as the largest window. Frozen into the decision."""
-    recent = learnable_batches(services, spec, limit=max(spec.training.windows))
+    recent = learnable_batches(services.ledger, spec, limit=max(spec.training.windows))
     return [record.subject for record in reversed(recent)]
 
 
 def close(
-    services: Services, spec: ModelSpec, decision_id: str, status: OutcomeStatus, *, version: str | None, reason: str
+    services: Services,
+    spec: ModelSpec,
+    decision_id: str,
+    status: OutcomeStatus,
+    *,
+    version: str | None,
+    reason: str,
+    **extra: Any,
 ) -> None:
-    """Record how the decision ended; the first word stands."""
+    """Record how the decision ended; the first word stands. `extra` joins the payload."""
     now = services.clock.now()
     services.ledger.append(
         Record(
@@ -90,6 +99,6 @@ def close(
             status=status,
             event_time=now,
             recorded_at=now,
-            payload={"version": version, "reason": reason},
+            payload={"version": version, "reason": reason, **extra},
         )
     )

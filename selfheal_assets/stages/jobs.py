@@ -63,10 +63,19 @@ def labels(spec: ModelSpec) -> AssetJob:
     )
 
 
+def retrain_name(spec: ModelSpec) -> str:
+    return f"{spec.name}_retrain"
+
+
+def rollback_name(spec: ModelSpec) -> str:
+    return f"{spec.name}_rollback"
+
+
 def retrain(spec: ModelSpec) -> AssetJob:
     return _job(
         spec,
         "retrain",
         TRAINED,
-        "From clean labelled batches to a judged candidate and, when every gate passes, a new champion.",
+        "From clean labelled batches to a judged candidate (trained, recalibrated or reinstated) and, when every gate "
+        "passes, a new champion.",
     )

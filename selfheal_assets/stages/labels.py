@@ -14,8 +14,8 @@ from selfheal_assets.ports import Services
 from selfheal_assets.stages.batch_records import IMMATURE, MATURED, USABLE, measured_after
 from selfheal_assets.stages.current_labels import labels_of
 from selfheal_assets.stages.identity import attributes, key
+from selfheal_assets.stages.label_evidence import label_evidence
 from selfheal_assets.stages.metadata import number, summary, table
-from selfheal_assets.stages.performance_evidence import performance_evidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,19 +148,21 @@ def _laid_over(selfheal: Services, spec: ModelSpec, settled: Record, rows: "pd.D
 
 def _measure(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, touched: Sequence[Record]) -> None:
     """The performance of every batch that labels came for, recorded at once; rows that nobody scored are passed by."""
-    measured = list[tuple[Evidence, int, Mapping[str, Any]]]()
+    measured = list[tuple[list[Evidence], int, Mapping[str, Any]]]()
     for batch_id in (record.subject for record in touched):
         if selfheal.batches.has(spec.name, "scores", batch_id):
             after = measured_after(selfheal, spec, batch_id)
             scores = selfheal.batches.read(spec.name, "scores", batch_id)
-            evidence, metadata = performance_evidence(selfheal, spec, batch_id, scores)
-            measured.append((evidence, after, {**summary(evidence), **metadata}))
+            found, metadata = label_evidence(selfheal, spec, batch_id, scores)
+            measured.append((found, after, {**summary(found[0]), **metadata}))
     now = selfheal.clock.now()
-    selfheal.ledger.append(*(evidence.to_record(now, after) for evidence, after, _ in measured))
-    for evidence, _, shown in measured:
-        context.log.info(f"{evidence.batch_id}: {evidence.signal} {evidence.status}: {evidence.reason}")
+    selfheal.ledger.append(*(evidence.to_record(now, after) for found, after, _ in measured for evidence in found))
+    for found, _, shown in measured:
+        for evidence in found:
+            context.log.info(f"{evidence.batch_id}: {evidence.signal} {evidence.status}: {evidence.reason}")
+        batch_id = found[0].batch_id
         context.log_event(
-            dg.AssetMaterialization(key(spec, "performance_report"), partition=evidence.batch_id, metadata=dict(shown))
+            dg.AssetMaterialization(key(spec, "performance_report"), partition=batch_id, metadata=dict(shown))
         )
 
 

@@ -9,9 +9,10 @@ from selfheal_assets.ports import Services
 from selfheal_assets.stages.batch_records import close_batch, measured_after
 from selfheal_assets.stages.champion import SCORE, champion
 from selfheal_assets.stages.drift_evidence import drift_evidence
+from selfheal_assets.stages.estimated_evidence import estimated_evidence
 from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
+from selfheal_assets.stages.label_evidence import label_evidence, signals
 from selfheal_assets.stages.metadata import number, summary, table
-from selfheal_assets.stages.performance_evidence import performance_evidence
 
 DRIFT, PERFORMANCE = "drift_report", "performance_report"
 
@@ -87,15 +88,19 @@ def observed_batch(spec: ModelSpec) -> dg.AssetsDefinition:
 
 
 def _measure(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str) -> None:
-    """Both kinds of evidence, recorded at once, so that no decision is made on half of what the batch says."""
+    """Every kind of evidence, recorded at once, so that no decision is made on half of what the batch says."""
     after = measured_after(selfheal, spec, batch_id)
     scores = selfheal.batches.read(spec.name, "scores", batch_id)
-    measured = {
-        DRIFT: drift_evidence(selfheal, spec, batch_id, scores),
-        PERFORMANCE: performance_evidence(selfheal, spec, batch_id, scores),
-    }
+    moved, moved_shown = drift_evidence(selfheal, spec, batch_id, scores)
+    estimated = estimated_evidence(selfheal, spec, batch_id, scores)
+    labelled, labelled_shown = label_evidence(selfheal, spec, batch_id, scores)
     now = selfheal.clock.now()
-    selfheal.ledger.append(*(evidence.to_record(now, after) for evidence, _ in measured.values()))
-    for name, (evidence, metadata) in measured.items():
+    selfheal.ledger.append(*(evidence.to_record(now, after) for evidence in (*moved, estimated, *labelled)))
+    shown = {
+        DRIFT: {**summary(moved[0]), **moved_shown, "signals": signals(moved)},
+        PERFORMANCE: {**summary(labelled[0]), **labelled_shown, "signals": signals([*labelled, estimated])},
+    }
+    for evidence in (*moved, estimated, *labelled):
         context.log.info(f"{batch_id}: {evidence.signal} {evidence.status}: {evidence.reason}")
-        context.add_asset_metadata({**summary(evidence), **metadata}, key(spec, name), batch_id)
+    for name, metadata in shown.items():
+        context.add_asset_metadata(metadata, key(spec, name), batch_id)

@@ -1,5 +1,6 @@
 """Measure the champion on a batch's labels: scores in, evidence and its picture out. Never decides."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -8,13 +9,15 @@ from selfheal_assets.core.evidence import Evidence, Signal
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.performance import PerformanceAssessment, assess_performance
 from selfheal_assets.core.record import RecordKind
+from selfheal_assets.core.slices import Scored, slice_drops
 from selfheal_assets.core.statistics.metrics import higher_is_better
 from selfheal_assets.ports import Services
-from selfheal_assets.stages.champion import SCORE, reference_of
+from selfheal_assets.stages.champion import SCORE, Reference, reference_of
 from selfheal_assets.stages.current_labels import labels_of
 from selfheal_assets.stages.metadata import number
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 PLOTTED_BATCHES = 40
@@ -30,7 +33,7 @@ def performance_evidence(
     version = str(scores["champion_version"].iloc[0])
     reference = reference_of(selfheal, spec, version)
     champion_metric = reference.profile["metric"] if reference else None
-    label = labels_of(selfheal, spec, batch_id, scores)[spec.data.label].to_numpy()
+    label = labels_of(selfheal, spec, batch_id, scores)[spec.data.label].to_numpy(dtype=float, na_value=float("nan"))
     found = assess_performance(spec.performance, label, scores[SCORE].to_numpy(), champion_metric)
     evidence = Evidence(
         model=spec.name,
@@ -48,6 +51,7 @@ def performance_evidence(
             "interval": list(found.interval) if found.interval else None,
             "matured": found.matured,
             "champion_metric": champion_metric,
+            "slices": _slices(selfheal, spec, reference, batch_id, label, scores),
         },
     )
     low, high = found.interval or (None, None)
@@ -59,6 +63,33 @@ def performance_evidence(
         "unlabelled": dg.MetadataValue.int(found.unlabelled),
         "history": dg.MetadataValue.md(_history(selfheal, spec, evidence, found.interval, champion_metric)),
     }
+
+
+def _slices(
+    selfheal: Services,
+    spec: ModelSpec,
+    reference: Reference | None,
+    batch_id: str,
+    label: "np.ndarray",
+    scores: "pd.DataFrame",
+) -> list[dict[str, Any]]:
+    """The levels of the declared slices whose metric fell furthest below the champion's holdout."""
+    if reference is None or not spec.gate.slices:
+        return []
+    held_out = reference.rows[reference.rows[SCORE].notna()]
+    batch = selfheal.batches.read(spec.name, "features", batch_id)
+    sides = [
+        Scored(
+            label=np_label,
+            score=frame_score,
+            slices={column: frame[column].to_numpy(dtype=object) for column in spec.gate.slices},
+        )
+        for frame, np_label, frame_score in (
+            (held_out, held_out[spec.data.label].to_numpy(dtype=float), held_out[SCORE].to_numpy(dtype=float)),
+            (batch, label.astype(float), scores[SCORE].to_numpy(dtype=float)),
+        )
+    ]
+    return [asdict(drop) for drop in slice_drops(spec.performance.metric, *sides, min_rows=spec.gate.min_slice_rows)]
 
 
 def _strength(spec: ModelSpec, found: PerformanceAssessment, champion_metric: float | None) -> float | None:

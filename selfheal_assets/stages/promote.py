@@ -10,11 +10,12 @@ from selfheal_assets.core.incident import OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record
 from selfheal_assets.ports import Services
+from selfheal_assets.stages.candidates import candidate_of
 from selfheal_assets.stages.champion import CHAMPION, PREVIOUS, SCORE, champion
 from selfheal_assets.stages.heal_decision import close, heal_decision
 from selfheal_assets.stages.identity import attributes, key
 from selfheal_assets.stages.metadata import number, table
-from selfheal_assets.stages.train import candidate_of, tuned_for
+from selfheal_assets.stages.train import tuned_for
 from selfheal_assets.stages.training_frame import BATCH, HOLDOUT, SPLIT
 
 
@@ -97,6 +98,8 @@ def reference_data(spec: ModelSpec) -> dg.AssetsDefinition:
             OutcomeStatus.PROMOTED,
             version=report["version"],
             reason=f"{spec.performance.metric} {report['metric']:.4f} on the holdout",
+            metric=report["metric"],
+            previous_version=report["champion_version"],
         )
         return dg.MaterializeResult(
             metadata={

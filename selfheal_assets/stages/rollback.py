@@ -2,15 +2,16 @@
 
 import dagster as dg
 
-from selfheal_assets.core.diagnosis import Cause
+from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.errors import RegistryError
 from selfheal_assets.core.incident import OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.policy import Action
+from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
-from selfheal_assets.stages.champion import CHAMPION, PREVIOUS
+from selfheal_assets.stages.champion import CHAMPION, PREVIOUS, champion
 from selfheal_assets.stages.heal_decision import close, decided_by_hand
-from selfheal_assets.stages.identity import MODEL_TAG
+from selfheal_assets.stages.identity import DECISION_TAG, MODEL_TAG
+from selfheal_assets.stages.jobs import rollback_name
 
 
 class Rollback(dg.Config):
@@ -25,35 +26,31 @@ def rollback(spec: ModelSpec) -> dg.JobDefinition:
 
     @dg.op(name=f"{spec.name}__rollback", description="Put the champion's alias back on the previous version.")
     def put_back(context: dg.OpExecutionContext, config: Rollback, selfheal: dg.ResourceParam[Services]) -> None:
+        decision = _decision(context, selfheal, spec, config.reason)
         serving, previous = (selfheal.registry.by_alias(spec.name, alias) for alias in (CHAMPION, PREVIOUS))
-        if serving is None or previous is None or serving.version == previous.version:
+        bad = decision.payload["champion_version"]
+        if previous is None or previous.version == bad:
             raise RegistryError(
-                f"A rollback needs a previous version that differs from the champion; received champion "
-                f"{serving and serving.version}, previous {previous and previous.version}. Retrain instead."
+                f"A rollback needs a previous version that differs from the champion; received champion {bad}, "
+                f"previous {previous and previous.version}. Retrain instead."
             )
-        decision = decided_by_hand(
-            selfheal,
-            spec,
-            f"rollback-{context.run.run_id}"[:24],
-            cause=Cause.BAD_RELEASE,
-            action=Action.ROLLBACK,
-            champion_version=serving.version,
-            reason=config.reason,
-        )
-        selfheal.registry.move_alias(spec.name, CHAMPION, previous.version, expected=serving.version)
-        selfheal.registry.tag(serving, {"verdict": "ROLLED_BACK"})
+        if serving is None or serving.version != previous.version:
+            selfheal.registry.move_alias(spec.name, CHAMPION, previous.version, expected=bad)
+        taken_back = next(v for v in selfheal.registry.versions(spec.name) if v.version == bad)
+        selfheal.registry.tag(taken_back, {"verdict": "ROLLED_BACK"})
+        profile = selfheal.batches.read_document(spec.name, f"reference-{previous.version}") or {}
         close(
             selfheal,
             spec,
             decision.subject,
             OutcomeStatus.ROLLED_BACK,
             version=previous.version,
-            reason=f"version {serving.version} was taken back: {config.reason}",
+            reason=f"version {bad} was taken back: {config.reason}",
+            metric=profile.get("metric"),
         )
-        selfheal.notifier.notify(spec.name, f"rolled back to version {previous.version}", config.reason)
 
     @dg.job(
-        name=f"{spec.name}_rollback",
+        name=rollback_name(spec),
         tags={MODEL_TAG: spec.name},
         description="Take the champion back by hand: the alias returns to the previous version. Set `reason`.",
     )
@@ -61,3 +58,25 @@ def rollback(spec: ModelSpec) -> dg.JobDefinition:
         put_back()
 
     return rollback_job
+
+
+def _decision(context: dg.OpExecutionContext, selfheal: Services, spec: ModelSpec, reason: str) -> Record:
+    """The policy's decision that the run's tag names, else one in the name of the person who launched the run."""
+    decision_id = context.run.tags.get(DECISION_TAG) or f"rollback-{context.run.root_run_id or context.run.run_id}"[:24]
+    found = selfheal.ledger.newest(spec.name, RecordKind.DECISION, subject=decision_id)
+    if found:
+        return found[0]
+    # The sensor that looks for the run of a decision finds this one by the tag.
+    context.instance.add_run_tags(context.run.run_id, {DECISION_TAG: decision_id})
+    serving = champion(selfheal, spec)
+    if serving is None:
+        raise RegistryError(f"A rollback needs a champion; {spec.name} has none. Train the first model.")
+    return decided_by_hand(
+        selfheal,
+        spec,
+        decision_id,
+        cause=Cause.BAD_RELEASE,
+        action=Action.ROLLBACK,
+        champion_version=serving.version,
+        reason=reason,
+    )

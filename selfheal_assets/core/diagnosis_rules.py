@@ -1,0 +1,117 @@
+"""The decision table: which states of the signals are which cause. Rows in the order of gravity; holds no logic."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from selfheal_assets.core.causes import Cause
+from selfheal_assets.core.evidence import Signal
+from selfheal_assets.core.windows import State
+
+
+class Derived(StrEnum):
+    """Columns of the table that are made of signals."""
+
+    HARM = "harm"
+    """Performance batch by batch: realised where labels have matured, else estimated; PERSISTENT as soon as the
+    sequential test on the risk alarms, which needs no further persistence."""
+    STRONG_DRIFT = "strong_drift"
+    """Drift of a PSI of at least `policy.strong_psi`."""
+
+
+Column = Signal | Derived
+
+RAISED = frozenset({State.RAISED, State.PERSISTENT})
+PERSISTENT = frozenset({State.PERSISTENT})
+CLEAR = frozenset({State.CLEAR})
+UNKNOWN = frozenset({State.UNKNOWN})
+NOT_RAISED = frozenset({State.CLEAR, State.UNKNOWN})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`cause`, when every column is in one of its states. The first column is what the cause is about."""
+
+    cause: Cause
+    needs: Mapping[Column, frozenset[State]]
+    explains: frozenset[Column]
+    """What needs no further cause once this one stands."""
+    why: str
+
+    @property
+    def subject(self) -> Column:
+        return next(iter(self.needs))
+
+
+_MOVED: frozenset[Column] = frozenset({Signal.DRIFT, Signal.SCORE_DRIFT, Derived.STRONG_DRIFT})
+_HARMED: frozenset[Column] = frozenset({Derived.HARM, Signal.RELEASE})
+
+RULES = (
+    Rule(
+        Cause.BAD_RELEASE,
+        {Derived.HARM: RAISED, Signal.RELEASE: RAISED},
+        _HARMED,
+        "soon after its promotion the champion does worse than the previous one on the same rows",
+    ),
+    Rule(Cause.SERVING_FAULT, {Signal.ERRORS: RAISED}, frozenset({Signal.ERRORS}), "the server fails to answer"),
+    Rule(Cause.SERVING_FAULT, {Signal.TIMEOUTS: RAISED}, frozenset({Signal.TIMEOUTS}), "the server answers too late"),
+    Rule(Cause.SERVING_FAULT, {Signal.LATENCY: RAISED}, frozenset({Signal.LATENCY}), "the server answers slowly"),
+    Rule(
+        Cause.FEATURE_STORE_FAULT,
+        {Signal.FEATURE_STORE: RAISED},
+        frozenset({Signal.FEATURE_STORE}),
+        "features do not come from the feature store",
+    ),
+    Rule(
+        Cause.BAD_DATA,
+        {Signal.QUALITY: RAISED},
+        frozenset({Signal.QUALITY}),
+        "rows broke checks of severity error; whatever else the batch shows is not believed",
+    ),
+    Rule(
+        Cause.UPSTREAM_STALLED, {Signal.FRESHNESS: RAISED}, frozenset({Signal.FRESHNESS}), "no data of late is arriving"
+    ),
+    Rule(Cause.UPSTREAM_STALLED, {Signal.VOLUME: RAISED}, frozenset({Signal.VOLUME}), "too few rows are arriving"),
+    Rule(
+        Cause.PRIOR_SHIFT,
+        {Signal.PRIOR: PERSISTENT, Signal.CONDITIONAL: CLEAR},
+        frozenset({Signal.PRIOR, *_MOVED, *_HARMED}),
+        "the share of label 1 moved, and within each label the features did not",
+    ),
+    Rule(
+        Cause.HARMFUL_DRIFT,
+        {Derived.HARM: PERSISTENT, Signal.DRIFT: RAISED},
+        frozenset({*_HARMED, *_MOVED, Signal.PRIOR}),
+        "the inputs moved, and the champion does worse",
+    ),
+    Rule(
+        Cause.HARMFUL_DRIFT,
+        {Derived.STRONG_DRIFT: PERSISTENT, Derived.HARM: UNKNOWN},
+        _MOVED,
+        "the inputs moved so far that waiting for labels is the greater risk",
+    ),
+    Rule(
+        Cause.CONCEPT_DRIFT,
+        {Derived.HARM: PERSISTENT, Signal.DRIFT: NOT_RAISED},
+        frozenset({*_HARMED, Signal.PRIOR}),
+        "the champion does worse on inputs that did not move: what they mean has changed",
+    ),
+    Rule(
+        Cause.TRAINING_FAULT,
+        {Signal.TRAINING: RAISED},
+        frozenset({Signal.TRAINING}),
+        "training failed, again and again",
+    ),
+    Rule(
+        Cause.BENIGN_DRIFT,
+        {Signal.DRIFT: RAISED, Derived.HARM: CLEAR},
+        frozenset({Signal.PRIOR, *_MOVED}),
+        "the inputs moved, and the champion still performs on them",
+    ),
+    Rule(
+        Cause.BENIGN_DRIFT,
+        {Signal.SCORE_DRIFT: RAISED, Derived.HARM: CLEAR},
+        _MOVED,
+        "the scores moved, and the champion still performs",
+    ),
+)

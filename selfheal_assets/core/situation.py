@@ -1,0 +1,54 @@
+"""Everything that a decision depends on, as of one place in the ledger. Never reads the ledger itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from selfheal_assets.core.causes import Action
+from selfheal_assets.core.evidence import Evidence
+from selfheal_assets.core.incident import Incident
+from selfheal_assets.core.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heal:
+    """A past decision to touch production, and how its run ended."""
+
+    decision: Record
+    outcome: Record | None = None
+
+    @property
+    def action(self) -> Action:
+        return Action(self.decision.payload["action"])
+
+    @property
+    def seconds(self) -> float | None:
+        """From the decision to its end."""
+        return (self.outcome.recorded_at - self.decision.recorded_at).total_seconds() if self.outcome else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """One model, now."""
+
+    now: datetime
+    seen: int
+    """The ledger's place that all of it is as of."""
+    champion_version: str | None
+    champion_metric: float | None
+    evidence: tuple[Evidence, ...]
+    """One statement a signal and batch, the last; bound to the present champion, or to none."""
+    learnable: tuple[str, ...]
+    """The batches that a retraining would learn from, oldest first."""
+    labelled_rows: int
+    """In those batches."""
+    open: tuple[Incident, ...] = ()
+    """The incidents that have not ended."""
+    ended: tuple[Incident, ...] = ()
+    """The last ones that have, newest first."""
+    heals: tuple[Heal, ...] = ()
+    """The last decisions to touch production that were let through, newest first."""
+    approvals: Mapping[str, str] = field(default_factory=dict)
+    """APPROVED or REJECTED, by decision id."""
+    switched_off: frozenset[str] = frozenset()
+    """Actions that a flag holds back; "*": all of them."""

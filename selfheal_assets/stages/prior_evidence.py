@@ -1,0 +1,116 @@
+"""Measure the share of label 1, and the features within each label: labelled rows in, evidence out. Never decides."""
+
+from typing import TYPE_CHECKING
+
+from selfheal_assets.core.evidence import Evidence, Signal, Status
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.core.prior_shift import (
+    ConditionalAssessment,
+    ConditionalComparison,
+    assess_conditional,
+    assess_prior,
+)
+from selfheal_assets.ports import Services
+from selfheal_assets.stages.champion import Reference, reference_of
+from selfheal_assets.stages.drift_frames import compare_frames
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+NAMED_FEATURES = 12
+
+
+def prior_evidence(
+    selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame", label: "np.ndarray"
+) -> list[Evidence]:
+    """PRIOR; and CONDITIONAL only where it is raised: nothing else asks for it. `label` (n,): nan where not known."""
+    import numpy as np
+
+    version = str(scores["champion_version"].iloc[0])
+    reference = reference_of(selfheal, spec, version)
+    if reference is None:
+        return []
+    before = reference.rows[spec.data.label].to_numpy(dtype=float)
+    known = np.isfinite(label)
+    matured = bool(known.mean() >= spec.performance.min_matured)
+    found = assess_prior(
+        int((before == 1.0).sum()),
+        len(before),
+        int((label == 1.0).sum()) if matured else 0,
+        int(known.sum()) if matured else 0,
+        p_threshold=spec.drift.p_threshold,
+        min_move=spec.drift.min_prior_move,
+        min_rows=spec.drift.min_rows,
+    )
+    event_time = scores[spec.data.event_timestamp].min().to_pydatetime()
+    prior = Evidence(
+        model=spec.name,
+        signal=Signal.PRIOR,
+        status=found.status,
+        batch_id=batch_id,
+        champion_version=version,
+        event_time=event_time,
+        value=found.value,
+        threshold=found.threshold,
+        sample_size=found.rows,
+        reason=found.reason,
+        strength=None if found.value is None else abs(found.value) / spec.drift.min_prior_move,
+        details={
+            "interval": list(found.interval) if found.interval else None,
+            "share_reference": found.share_reference,
+            "share_batch": found.share_batch,
+        },
+    )
+    if found.status is not Status.RAISED:
+        return [prior]
+    within = _within_labels(selfheal, spec, reference, batch_id, label)
+    conditional = Evidence(
+        model=spec.name,
+        signal=Signal.CONDITIONAL,
+        status=within.status,
+        batch_id=batch_id,
+        champion_version=version,
+        event_time=event_time,
+        value=within.value,
+        threshold=within.threshold,
+        sample_size=found.rows,
+        reason=within.reason,
+        strength=None if within.value is None else within.value / spec.drift.psi_threshold,
+        details={
+            "features": [{"feature": f.feature, "label": f.label, "psi": f.psi} for f in within.features][
+                :NAMED_FEATURES
+            ]
+        },
+    )
+    return [prior, conditional]
+
+
+def _within_labels(
+    selfheal: Services, spec: ModelSpec, reference: Reference, batch_id: str, label: "np.ndarray"
+) -> ConditionalAssessment:
+    """The drift of the features that count, within the rows of each label."""
+    names, detector = selfheal.features.names(spec), selfheal.detector(spec)
+    importance = reference.profile.get("importance", {})
+    counted = [name for name in names if importance.get(name, 1.0) >= spec.drift.min_importance_share]
+    batch = selfheal.batches.read(spec.name, "features", batch_id)
+    comparisons = []
+    for value in (0, 1):
+        before, after = reference.rows[reference.rows[spec.data.label] == value], batch[label == value]
+        for feature in compare_frames(spec, detector, before[counted], after[counted], {}).features:
+            comparisons.append(
+                ConditionalComparison(
+                    feature=feature.feature,
+                    label=value,
+                    p_value=feature.p_value,
+                    psi=feature.psi,
+                    reference_rows=len(before),
+                    batch_rows=len(after),
+                )
+            )
+    return assess_conditional(
+        comparisons,
+        p_threshold=spec.drift.p_threshold,
+        psi_threshold=spec.drift.psi_threshold,
+        min_rows=spec.drift.min_rows,
+    )
