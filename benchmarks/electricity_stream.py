@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfheal_assets.core.diagnosis import Cause
+from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.errors import SpecError
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.policy import Action, DecisionStatus
+from selfheal_assets.core.policy import DecisionStatus
 from selfheal_assets.core.record import RecordKind
 from selfheal_assets.core.statistics.metrics import metric
 from selfheal_assets.ports import LabelledRows, Model, TunedParameters

@@ -17,7 +17,7 @@ from typing import Any
 from fresh_process import say
 from loop_timeline import runs_since, spent
 
-from selfheal_assets.core.incident import OutcomeStatus
+from selfheal_assets.core.incident import OutcomeStatus, Result
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.operations.dagster_processes import running_dagster
@@ -83,10 +83,13 @@ def _wait_until(done: Callable[[], bool], what: str) -> None:
 def _promotions(services: Services, spec: ModelSpec) -> list[Record]:
     """Newest first. A refused candidate ends the benchmark: there is no healing to time."""
     ended = services.ledger.newest(spec.name, RecordKind.OUTCOME, limit=10)
-    wrong = [record for record in ended if record.status != OutcomeStatus.PROMOTED]
+    promoted = [record for record in ended if record.status == OutcomeStatus.PROMOTED]
+    # That nothing was found to reinstate is no failure: a retraining follows.
+    none_fits = [record for record in ended if record.payload.get("result") == Result.NONE_FITS]
+    wrong = [record for record in ended if record not in (*promoted, *none_fits)]
     if wrong:
         raise RuntimeError(f"every retraining must be promoted; received {wrong[0].status}: {wrong[0].payload}")
-    return ended
+    return promoted
 
 
 def _at_rest(services: Services, spec: ModelSpec, *, champions: int) -> bool:

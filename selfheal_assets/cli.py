@@ -6,7 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from selfheal_assets.cli_flags import flags
+from selfheal_assets.cli_incidents import approve, incidents, reject
 from selfheal_assets.cli_ledger import ledger
+from selfheal_assets.cli_policy import policy
+from selfheal_assets.cli_rehearse import rehearse
 from selfheal_assets.core.errors import SelfhealError
 from selfheal_assets.project import home_from_environment
 from selfheal_assets.terminal import console, said_plainly
@@ -19,6 +23,11 @@ app = typer.Typer(
 quarantine = typer.Typer(no_args_is_help=True, help="Batches and rows that the checks kept out, and the way back.")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(ledger, name="ledger")
+app.command()(rehearse)
+app.command()(policy)
+app.add_typer(flags, name="flags")
+for command in (incidents, approve, reject):
+    app.command()(command)
 
 ModelName = Annotated[str, typer.Argument(help="Name of a declared model.")]
 BatchId = Annotated[str, typer.Argument(help="Batch id, as `selfheal quarantine list` shows it.")]

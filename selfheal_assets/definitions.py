@@ -3,6 +3,7 @@
 import dagster as dg
 
 from selfheal_assets.project import PROJECT, declarations, overlays_from_environment
+from selfheal_assets.sensors.notifications import notifications_sensor
 from selfheal_assets.wiring import Services, executor, resources
 
 
@@ -15,5 +16,9 @@ def defs() -> dg.Definitions:
     return dg.Definitions.merge(
         dg.load_from_defs_folder(path_within_project=PROJECT),
         *map(model_definitions, overlays),
-        dg.Definitions(resources=resources(Services.from_environment()), executor=executor()),
+        dg.Definitions(
+            sensors=[notifications_sensor()],
+            resources=resources(Services.from_environment()),
+            executor=executor(),
+        ),
     )

@@ -40,6 +40,7 @@ class Life:
         self.batch = 0
         self.champion = champion
         if champion is not None:
+            self.outcome("archived", OutcomeStatus.PROMOTED, version="0")
             self.outcome("bootstrap", OutcomeStatus.PROMOTED, version=champion)
 
     def see(self, batch: int | None = None, **statuses: Status | tuple[Status, float]) -> "Life":

@@ -22,8 +22,9 @@ _FORMAT = {"result_format": "COMPLETE", "partial_unexpected_count": SAMPLE_ROWS,
 class GreatExpectationsChecks:
     """QualityChecks by GX over pandas; singular SQL by DuckDB. Data Docs stand under `home/data_docs/<model>/`."""
 
-    def __init__(self, home: Path) -> None:
-        self._folder = Path(home).absolute() / "data_docs"
+    def __init__(self, home: Path | None) -> None:
+        """Without a home no Data Docs are written."""
+        self._folder = Path(home).absolute() / "data_docs" if home else None
 
     def evaluate(self, frame: "pd.DataFrame", checks: Sequence[Check], context: CheckContext) -> list[CheckOutcome]:
         """One outcome a check, in the order of `checks`; positions are those of `frame`'s rows, whatever its index."""
@@ -41,7 +42,7 @@ class GreatExpectationsChecks:
         outcomes = [
             settled[check.name] or read_outcome(check, results.get(check.name, []), batch, unknown) for check in checks
         ]
-        if results:
+        if results and self._folder:
             gx_data_docs.publish(
                 self._folder / context.model, batch, [result for found in results.values() for result in found]
             )
@@ -49,6 +50,8 @@ class GreatExpectationsChecks:
 
     def report_uri(self, model: str) -> str | None:
         """The `file://` address of the model's Data Docs, or None before its first batch."""
+        if self._folder is None:
+            return None
         index = self._folder / model / "site" / "index.html"
         return index.as_uri() if index.is_file() else None
 

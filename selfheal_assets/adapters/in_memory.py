@@ -155,6 +155,7 @@ class InMemoryRegistry:
                 version=number,
                 run_id=f"run-{spec.name}-{number}",
                 tags={
+                    **candidate.origin,
                     "decision_id": candidate.decision_id,
                     "data_hash": candidate.data_hash,
                     "spec_fingerprint": spec.fingerprint(),

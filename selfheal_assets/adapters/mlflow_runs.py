@@ -20,7 +20,7 @@ FILES = "selfheal_model"
 """The run's artifact folder with what `XGBoostModel.save` wrote: all that scoring needs."""
 FLAVOUR = "model"
 """Name of the same booster in MLflow's own XGBoost flavour, for its UI and tools."""
-LONGEST_BATCH_TAG = 5_000
+LONGEST_TAG = 5_000
 
 
 def run_to_use(client: "MlflowClient", experiment_id: str, decision_id: str) -> tuple["Run", bool]:
@@ -72,11 +72,12 @@ def candidate_tags(spec: ModelSpec, candidate: Candidate) -> dict[str, str]:
     """What a run and a version say about their origin; metrics as `metric.<name>`, to be read without the run."""
     batches = json.dumps(list(candidate.batch_ids))
     tags = {
+        **{name: value[:LONGEST_TAG] for name, value in candidate.origin.items()},
         DECISION_TAG: candidate.decision_id,
         "data_hash": candidate.data_hash,
         "spec_fingerprint": spec.fingerprint(),
         # MLflow would cut a longer tag in the middle of an id; candidate.json has them all.
-        "batch_ids": batches if len(batches) <= LONGEST_BATCH_TAG else f"{len(candidate.batch_ids)}: candidate.json",
+        "batch_ids": batches if len(batches) <= LONGEST_TAG else f"{len(candidate.batch_ids)}: candidate.json",
     }
     return tags | {f"metric.{name}": repr(float(value)) for name, value in candidate.metrics.items()}
 
@@ -98,6 +99,7 @@ def _log_facts(client: "MlflowClient", run: "Run", spec: ModelSpec, candidate: C
         "metrics": dict(candidate.metrics),
         "batch_ids": list(candidate.batch_ids),
         "data_hash": candidate.data_hash,
+        "origin": dict(candidate.origin),
     }
     client.log_text(run.info.run_id, json.dumps(document, indent=1, default=str), "candidate.json")
 

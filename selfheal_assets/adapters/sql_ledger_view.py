@@ -97,15 +97,20 @@ class SqlLedgerView:
         return {record.subject: record for record in found}
 
     def recent_subjects(self, model: str, kind: RecordKind, *, statuses: Sequence[str], limit: int) -> list[Record]:
-        columns = self._records.c
-        # Read backwards in event time until there are enough: the cost does not grow with the history.
+        import sqlalchemy as sa
+
+        records = tables().records
+        columns = records.c
+        # Read backwards in event time until there are enough: the cost does not grow with the history. The bound as an
+        # expression, or SQLite takes the index by number for it and sorts all that there ever was.
         query = (
-            self._select(model, kind)
-            .where(columns.status.in_(statuses), ~self._followed_by(columns, kind))
+            sa.select(records)
+            .where(columns.model == model, columns.kind == kind, columns.status.in_(statuses))
+            .where(~self._followed_by(columns, kind))
             .order_by(columns.event_time.desc(), columns.sequence.desc())
             .limit(limit)
         )
-        return self._fetch(query)
+        return self._fetch(query if self._until is None else query.where(columns.sequence + 0 <= self._until))
 
     def open_batches(self, model: str, limit: int) -> list[Record]:
         import sqlalchemy as sa

@@ -13,12 +13,17 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.project import check_folders, roots_from_environment
 from selfheal_assets.sensors.arrivals import arrivals_sensor
 from selfheal_assets.sensors.drift import drift_sensor
+from selfheal_assets.sensors.failures import failures_sensor
 from selfheal_assets.sensors.labels import labels_sensor
+from selfheal_assets.sensors.notifications import notifications_sensor
 from selfheal_assets.sensors.quality import quality_sensor
+from selfheal_assets.sensors.watchdog import watchdog_sensor
 from selfheal_assets.stages import jobs
+from selfheal_assets.stages.approval import approval
 from selfheal_assets.stages.check_data import checked_batch
 from selfheal_assets.stages.check_model import validation_report
 from selfheal_assets.stages.features import features
+from selfheal_assets.stages.incident_report import incident_report
 from selfheal_assets.stages.ingest import raw_batch
 from selfheal_assets.stages.labels import labels
 from selfheal_assets.stages.observe import observed_batch, predictions
@@ -55,6 +60,13 @@ def model_definitions(spec: ModelSpec) -> dg.Definitions:
     folders = check_folders(roots_from_environment())
     ingest, retrain, join_labels = jobs.ingest(spec), jobs.retrain(spec), jobs.labels(spec)
     put_back = rollback(spec)
+    sensors = [
+        arrivals_sensor(spec, ingest),
+        labels_sensor(spec, join_labels),
+        quality_sensor(spec),
+        drift_sensor(spec, retrain, put_back),
+        failures_sensor(spec),
+    ]
     return dg.Definitions(
         assets=[
             raw_batch(spec, load_types(folders, spec)),
@@ -69,12 +81,9 @@ def model_definitions(spec: ModelSpec) -> dg.Definitions:
             validation_report(spec),
             champion_model(spec),
             reference_data(spec),
+            incident_report(spec),
         ],
-        jobs=[ingest, join_labels, retrain, jobs.release_quarantine(spec), put_back],
-        sensors=[
-            arrivals_sensor(spec, ingest),
-            labels_sensor(spec, join_labels),
-            quality_sensor(spec),
-            drift_sensor(spec, retrain, put_back),
-        ],
+        jobs=[ingest, join_labels, retrain, jobs.release_quarantine(spec), put_back, approval(spec)],
+        # Every model's watchdog also looks at the sensor of the code location that tells people.
+        sensors=[*sensors, watchdog_sensor(spec, [*sensors, notifications_sensor()])],
     )

@@ -7,20 +7,31 @@ class Cause(StrEnum):
     """What is behind the evidence. The order is the order of gravity: of two, the first is acted on first."""
 
     BAD_RELEASE = "bad_release"
+    """The version that was promoted last is worse than the one before it."""
     SERVING_FAULT = "serving_fault"
+    """The model server fails, or is late."""
     FEATURE_STORE_FAULT = "feature_store_fault"
+    """The feature store does not give features."""
     BAD_DATA = "bad_data"
+    """What arrived is broken."""
     UPSTREAM_STALLED = "upstream_stalled"
+    """Nothing arrives, or too little."""
     PRIOR_SHIFT = "prior_shift"
+    """Label 1 is more or less common than it was, and nothing else changed."""
     HARMFUL_DRIFT = "harmful_drift"
+    """The inputs moved, to where the champion is not good enough."""
     CONCEPT_DRIFT = "concept_drift"
+    """The same inputs mean something else than they did."""
     TRAINING_FAULT = "training_fault"
+    """No candidate can be made."""
     NO_CHAMPION = "no_champion"
     """There is no model yet, and enough to learn the first one from. Not an incident."""
     BENIGN_DRIFT = "benign_drift"
+    """The inputs or the scores moved, and the champion is as good as before."""
     UNKNOWN = "unknown"
     """Something was raised, or could not be measured, and no rule explains it. Doubt never touches production."""
     NONE = "none"
+    """Nothing is raised. Not an incident."""
 
 
 GRAVITY = tuple(Cause)
@@ -30,23 +41,38 @@ NOT_AN_INCIDENT = frozenset({Cause.NO_CHAMPION, Cause.NONE})
 
 
 class Action(StrEnum):
+    """What may be done about a cause."""
+
     QUARANTINE = "quarantine"
+    """The bad rows, or the whole batch, are kept apart with the reason. The ingest has done it before anything is
+    decided; the decision writes it down."""
     REINSTATE = "reinstate"
     """An archived version, the best on the freshest labelled rows, is judged by the gates and serves again."""
     RECALIBRATE = "recalibrate"
     """The champion with its scores corrected for the new share of label 1; judged by the gates."""
     RETRAIN = "retrain"
+    """A new model is tuned and trained on the newest clean, labelled batches; judged by the gates."""
     ROLLBACK = "rollback"
+    """The alias `champion` is put back on the version that served before. No gate: it has passed them once."""
     FALLBACK = "fallback"
+    """For the model server."""
     RESTART = "restart"
+    """For the model server."""
     SCALE = "scale"
+    """For the model server."""
     REFRESH_REFERENCE = "refresh_reference"
+    """To measure drift against newer rows, under the same champion."""
     NOTIFY = "notify"
+    """People are told, as they are of every incident when it gets its cause; nothing else."""
     ESCALATE = "escalate"
+    """People are told that nothing is left that the policy may try, and that they must act."""
     NOTHING = "nothing"
+    """It is watched until its signals are clear."""
 
 
 PRODUCES_CANDIDATE = frozenset({Action.REINSTATE, Action.RECALIBRATE, Action.RETRAIN})
 """Carried out by the job `<model>_retrain`: each ends in a candidate before the same gates."""
-TOUCHES_PRODUCTION = PRODUCES_CANDIDATE | {Action.ROLLBACK, Action.FALLBACK, Action.RESTART, Action.SCALE}
+AWAITS_A_SERVER = frozenset({Action.FALLBACK, Action.RESTART, Action.SCALE})
+"""Nothing carries these out where selfheal runs no model server."""
+TOUCHES_PRODUCTION = PRODUCES_CANDIDATE | AWAITS_A_SERVER | {Action.ROLLBACK}
 """Held back by autonomy, budget, cost, flags and doubt; of one model, one at a time."""

@@ -83,6 +83,10 @@ def look(spec: ModelSpec, evidence: Sequence[Evidence], attended: Collection[str
     }
     windows[Signal.QUALITY] = _quality(evidence, attended)
     windows[Derived.HARM] = _harm(believed, windows[Signal.RISK], k, n)
+    # A word on a release counts as long as the batch that it is about does.
+    current = {e.batch_id for e in windows[Derived.HARM].evidence}
+    of_current = [e for e in believed if e.batch_id in current]
+    windows[Signal.RELEASE] = window(of_current, Signal.RELEASE, **_extent(Signal.RELEASE, k, n))
     strong = [e for e in windows[Signal.DRIFT].raised if (e.value or 0.0) >= spec.policy.strong_psi]
     windows[Derived.STRONG_DRIFT] = Window(signal=Signal.DRIFT, evidence=tuple(strong), k=k, n=n)
     return Seen(windows=windows, evidence=believed)
@@ -126,24 +130,28 @@ def _quality(evidence: Sequence[Evidence], attended: Collection[str]) -> Window:
 
 
 def _harm(evidence: Sequence[Evidence], risk: Window, k: int, n: int) -> Window:
-    realised = {e.batch_id: e for e in evidence if e.signal is Signal.PERFORMANCE and e.status is not Status.UNKNOWN}
+    """Batch by batch realised performance, else estimated; but realised harm is not forgotten for newer batches whose
+    labels have not come."""
+    known = [e for e in evidence if e.signal is Signal.PERFORMANCE and e.status is not Status.UNKNOWN]
     estimated = {e.batch_id: e for e in evidence if e.signal is Signal.ESTIMATED_PERFORMANCE}
     doubtful = {e.batch_id: e for e in evidence if e.signal is Signal.PERFORMANCE}
-    by_batch = {**doubtful, **estimated, **realised}
+    by_batch = {**doubtful, **estimated, **{e.batch_id: e for e in known}}
     newest = sorted(by_batch.values(), key=lambda e: (e.event_time, e.batch_id))[-n:]
+    merged = Window(signal=Signal.PERFORMANCE, evidence=tuple(newest), k=k, n=n)
+    realised = window(known, Signal.PERFORMANCE, k=k, n=n)
+    found = realised if len(realised.raised) > len(merged.raised) else merged
     if risk.state is State.PERSISTENT:
-        others = tuple(e for e in newest if e.batch_id != risk.raised[-1].batch_id)
-        return Window(signal=Signal.PERFORMANCE, evidence=(*others, *risk.raised), k=1, n=n)
-    return Window(signal=Signal.PERFORMANCE, evidence=tuple(newest), k=k, n=n)
+        return Window(signal=Signal.PERFORMANCE, evidence=(*found.evidence, *risk.raised), k=1, n=n)
+    return found
 
 
 def _diagnosis(rule: Rule, seen: Seen, explained_by: Cause | None) -> Diagnosis:
-    raised = [e for column in rule.needs for e in seen.windows[column].raised]
+    raised = seen.windows[rule.subject].raised
     figures = "; ".join(str(seen.windows[column]) for column in rule.needs)
     return Diagnosis(
         cause=rule.cause,
         reason=f"{rule.why}: {figures}",
-        **_behind(raised),
+        **_behind(raised, seen),
         explained_by=explained_by,
         features=_features(seen.windows[Signal.DRIFT]) if MOVED & rule.needs.keys() else (),
         slices=_slices(seen.windows[Signal.PERFORMANCE]) if Derived.HARM in rule.needs else (),
@@ -161,13 +169,15 @@ def _doubt(seen: Seen, explained: frozenset[Column]) -> Diagnosis | None:
     return Diagnosis(
         cause=Cause.UNKNOWN,
         reason=f"no rule explains it yet: {'; '.join(words)}",
-        **_behind([e for found in raised.values() for e in found.raised]),
+        **_behind([e for found in raised.values() for e in found.raised], seen),
         features=_features(seen.windows[Signal.DRIFT]),
     )
 
 
-def _behind(raised: Sequence[Evidence]) -> dict[str, Any]:
-    batches = {e.batch_id: e.event_time for e in raised}
+def _behind(raised: Sequence[Evidence], seen: Seen) -> dict[str, Any]:
+    """The batches, dated by their data where that is known: some statements bear the time of the measurement."""
+    dated = {e.batch_id: e.event_time for e in seen.evidence if e.signal not in LATEST}
+    batches = {e.batch_id: dated.get(e.batch_id, e.event_time) for e in raised}
     return {
         "batch_ids": tuple(sorted(batches, key=lambda batch: (batches[batch], batch))),
         "newest_event": max(batches.values(), default=None),

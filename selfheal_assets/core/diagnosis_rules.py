@@ -88,13 +88,13 @@ RULES = (
         Cause.HARMFUL_DRIFT,
         {Derived.STRONG_DRIFT: PERSISTENT, Derived.HARM: UNKNOWN},
         _MOVED,
-        "the inputs moved so far that waiting for labels is the greater risk",
+        "the inputs moved far, and nothing says yet what that does to the performance",
     ),
     Rule(
         Cause.CONCEPT_DRIFT,
         {Derived.HARM: PERSISTENT, Signal.DRIFT: NOT_RAISED},
-        frozenset({*_HARMED, Signal.PRIOR}),
-        "the champion does worse on inputs that did not move: what they mean has changed",
+        frozenset({*_HARMED, Signal.PRIOR, Signal.SCORE_DRIFT}),
+        "the champion does worse, and no move of the inputs was seen: what they mean has changed",
     ),
     Rule(
         Cause.TRAINING_FAULT,

@@ -55,3 +55,7 @@ class HomeError(SelfhealError):
 
 class LedgerError(SelfhealError):
     """The ledger cannot take a record, lost one, or holds what it did not write."""
+
+
+class IncidentError(SelfhealError):
+    """An incident, or the approval that it waits for, cannot be found or is not in the state that is asked for."""

@@ -10,39 +10,150 @@ from selfheal_assets.core.record import Record, RecordKind
 
 
 class Status(StrEnum):
+    """What a measurement says."""
+
     CLEAR = "CLEAR"
+    """Measured, and nothing is wrong that could be shown."""
     RAISED = "RAISED"
+    """Something is wrong, by the statistics declared for the signal."""
     UNKNOWN = "UNKNOWN"
     """No data, NaN or an error. Never treated as CLEAR."""
 
 
 class Signal(StrEnum):
-    """What is watched. RAISED always means: something is wrong."""
+    """What is watched. RAISED always means: something is wrong. `docs/policy.md` is made of these words."""
 
     QUALITY = "quality"
+    """The batch against its declared checks.
+
+    Raised: a row broke a check of severity `error`, a check over the whole table failed, a check could not be run, or
+    the batch is empty or unreadable.
+    Unknown: never; a check without an answer counts as broken.
+    Blind: to all that no check was declared for. A check of severity `warn` raises nothing.
+    """
     DRIFT = "drift"
-    """The features' distributions against the champion's reference."""
+    """The features' distributions against the champion's reference.
+
+    Raised: a feature that counts moved, by corrected p-value and by PSI; or its share of missing values did; or its
+    categories are new.
+    Unknown: the champion has no reference; no feature counts; or one of weight, or more than half of those that count,
+    have too few values to be judged.
+    Blind: to a change between features that leaves each by itself as it was, and to what the features mean. Features
+    below `drift.min_importance_share` do not raise it.
+    """
     SCORE_DRIFT = "score_drift"
+    """The champion's scores against its scores on its own holdout.
+
+    Raised: by the rules of `drift`, the score being the one feature.
+    Unknown: too few scores, in the batch or on the holdout.
+    Blind: to changes that cancel out in the score.
+    """
     PERFORMANCE = "performance"
-    """Realised, on labels."""
+    """Realised, on labels: the metric of one batch against the champion's on its holdout.
+
+    Raised: the whole interval of the batch's metric lies beyond the champion's own, less `performance.max_drop`.
+    Unknown: too small a share of the rows has a label, too few rows or too few of one class have, a score is missing,
+    or the champion's own metric is not known.
+    Blind: until the labels are there. CLEAR says that harm was not shown, which with few rows is weaker than harmless.
+    Labels that come for one kind of row sooner than for another mislead it.
+    """
     RISK = "risk"
-    """The sequential test on the labelled rows since the promotion."""
+    """The labelled rows since the promotion, one after another, by the detector that is declared.
+
+    Raised: `risk`: it is proven that the mean Brier loss of some stretch passed that of the holdout by more than the
+    tolerance. `adwin`: the mean Brier loss rose against the stream's own past.
+    Unknown: there are too few labelled rows for any loss to raise it.
+    Blind: `risk` is conservative, the price of looking at every batch: a rise little above the tolerance is found late
+    or never. It needs the rows in the order in which their labels came, and rows that do not hang together. `adwin` has
+    no tolerance, so that a rise of no consequence raises it on a long stream; it does not see a champion that was bad
+    from the first row. Neither says how much the declared metric lost.
+    """
     ESTIMATED_PERFORMANCE = "estimated_performance"
-    """From calibrated scores, where labels have not come. Blind to a change of the concept."""
+    """From calibrated scores, where labels have not come (CBPE).
+
+    Raised: the whole interval of the estimate lies beyond the champion's own metric, less `performance.max_drop`.
+    Unknown: too few rows; the calibration on the holdout is poor; or too many scores lie outside those of the holdout.
+    Blind: to pure concept drift, and to a moved share of label 1: it takes for granted that a score means what it meant
+    on the holdout. Its interval is the sampling error of the batch alone.
+    """
     PRIOR = "prior"
-    """The share of label 1."""
+    """The share of label 1 against the reference's.
+
+    Raised: it moved by `drift.min_prior_move` or more, and the interval of the move leaves out 0.
+    Unknown: the labels have not matured, too few rows have one, or chance explains a move as large.
+    Blind: until the labels are there; where labels of one kind come sooner, the share moves by itself.
+    """
     CONDITIONAL = "conditional"
-    """The features' distributions within each label."""
+    """The features' distributions within each label. Measured where `prior` is raised; nothing else asks for it.
+
+    Raised: a feature that counts moved within a label, by corrected p-value and by PSI.
+    Unknown: a label has too few rows on a side, or a feature could not be compared within both.
+    Blind: to a change between features that leaves each by itself as it was.
+    """
     RELEASE = "release"
-    """The previous champion against the present one, on the same rows: RAISED when the previous does better."""
+    """The previous champion against the present one, on the same rows, in the first batches after a promotion.
+
+    Raised: the whole interval of the difference says that the previous one does better, by however little.
+    Unknown: too few rows have a label, or the metric is not defined on them.
+    Blind: after `policy.watch_batches` batches, and to a previous champion that is as bad. It does not wait for
+    `performance.min_matured`.
+    """
     VOLUME = "volume"
+    """The clean rows of the last batches. Watched where `quality.min_batch_rows` is declared.
+
+    Raised: each of the last `quality.volume_batches` batches has fewer.
+    Unknown: there are not so many batches yet.
+    Blind: to a single small batch. Rows in quarantine do not count: a broken feed raises it too.
+    """
     FRESHNESS = "freshness"
+    """The age of the newest batch. Watched where `quality.max_age_hours` is declared.
+
+    Raised: it landed longer ago.
+    Unknown: never; before the first batch nothing is said.
+    Blind: to old rows in a new file: it goes by when the file landed, not by its events.
+    """
     TRAINING = "training"
+    """Whether a candidate can be made.
+
+    Raised: the runs of a decision failed as often as they may be tried.
+    Unknown: never.
+    Blind: to training that ends and learns nothing; that is for the gates.
+    """
     PROMOTION = "promotion"
+    """A new champion. No rule of the diagnosis asks for it: what serves is read from the outcomes.
+
+    Raised: never.
+    Unknown: never.
+    Blind: to what moved an alias outside selfheal.
+    """
     LATENCY = "latency"
+    """How long the model server takes.
+
+    Raised: it answers slowly.
+    Unknown: nothing was measured.
+    Blind: to what the client waits for besides.
+    """
     ERRORS = "errors"
+    """Requests that the model server fails to answer.
+
+    Raised: it fails too often.
+    Unknown: nothing was measured.
+    Blind: to wrong answers.
+    """
     TIMEOUTS = "timeouts"
+    """Requests that the model server answers too late.
+
+    Raised: it is late too often.
+    Unknown: nothing was measured.
+    Blind: to wrong answers.
+    """
     FEATURE_STORE = "feature_store"
+    """Whether features come from the feature store when the model server asks.
+
+    Raised: they do not.
+    Unknown: nothing was measured.
+    Blind: to features that come and are wrong or old.
+    """
 
 
 UNBOUND = frozenset(

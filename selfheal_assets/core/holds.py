@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from itertools import chain
 
-from selfheal_assets.core.causes import PRODUCES_CANDIDATE, TOUCHES_PRODUCTION, Action, Cause
+from selfheal_assets.core.causes import AWAITS_A_SERVER, PRODUCES_CANDIDATE, TOUCHES_PRODUCTION, Action
 from selfheal_assets.core.cost import sums
 from selfheal_assets.core.incident import FAILURES, Attempt, Incident, Result
 from selfheal_assets.core.model_spec import ModelSpec
@@ -17,14 +18,28 @@ FEWEST_TO_DISTRUST = 3
 
 
 class Hold(StrEnum):
+    """What may hold an action back, in the order in which it is asked."""
+
     FLAG = "flag"
+    """The action, or every one, is switched off for the model, or for all models."""
     AUTONOMY = "autonomy"
+    """The model's autonomy is `observe`."""
     NO_NEW_DATA = "no_new_data"
+    """A retraining would learn from the same batches as the last one."""
+    NO_SERVER = "no_server"
+    """The action is the model server's, and selfheal runs none here."""
+    NO_LABELS = "no_labels"
+    """No batch of the incident has labels enough: a candidate could neither learn from it nor be judged by it."""
     EVIDENCE = "evidence"
+    """After failed heals in a row more batches must speak for a new candidate, one for each."""
     COOLDOWN = "cooldown"
+    """The last decision to heal is too recent."""
     BUDGET = "budget"
+    """The decisions of the last 24 hours are as many as are allowed."""
     COST = "cost"
+    """The expected loss is smaller than what the action costs."""
     APPROVAL = "approval"
+    """A person must say yes first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +58,14 @@ def held_back(spec: ModelSpec, incident: Incident, action: Action, situation: Si
 def first_model_held(spec: ModelSpec, situation: Situation) -> Held | None:
     """What speaks against learning the first model: no budget, cooldown or cost does."""
     return next(_always(spec, Action.RETRAIN, situation), None)
+
+
+def approved_held(spec: ModelSpec, incident: Incident, action: Action, situation: Situation) -> Held | None:
+    """What still speaks against what a person approved: a flag, autonomy, no new data, cooldown, budget.
+
+    Not evidence and cost: the person has weighed them.
+    """
+    return next(chain(_always(spec, action, situation), _rate(spec, incident, action, situation)), None)
 
 
 def switched_off(situation: Situation, action: Action) -> str | None:
@@ -65,6 +88,10 @@ def _always(spec: ModelSpec, action: Action, situation: Situation) -> Iterator[H
 
 def _objections(spec: ModelSpec, incident: Incident, action: Action, situation: Situation) -> Iterator[Held]:
     yield from _always(spec, action, situation)
+    if action in AWAITS_A_SERVER:
+        yield Held(hold=Hold.NO_SERVER, reason="selfheal runs no model server here that could carry it out")
+    if action in PRODUCES_CANDIDATE and not set(incident.batch_ids) & set(situation.learnable):
+        yield Held(hold=Hold.NO_LABELS, reason="none of its batches has labels to learn from and to judge by yet")
     failures = failures_in_a_row(spec, situation)
     needed = spec.drift.persistence_k + failures
     if action in PRODUCES_CANDIDATE and failures and len(incident.batch_ids) < needed:
@@ -77,16 +104,17 @@ def _objections(spec: ModelSpec, incident: Incident, action: Action, situation: 
 
 
 def _rate(spec: ModelSpec, incident: Incident, action: Action, situation: Situation) -> Iterator[Held]:
-    """Cooldown and budget. The alternatives of one incident follow each other at once; a rollback waits for nothing."""
+    """Cooldown and budget. The alternatives of one incident follow each other at once, and a rollback does not wait for
+    others to cool down; the budget holds them all."""
     policy = spec.policy
-    heals = [heal.decision for heal in situation.heals if heal.decision.payload["cause"] != Cause.NO_CHAMPION]
+    begun = [heal.begun_at for heal in situation.heals if heal.counts]
     again = not incident.tried or any(attempt.action is action for attempt in incident.tried)
-    if heals and again and action is not Action.ROLLBACK:
-        ready = max(decision.recorded_at for decision in heals) + timedelta(minutes=policy.cooldown_minutes)
+    if begun and again and action is not Action.ROLLBACK:
+        ready = max(begun) + timedelta(minutes=policy.cooldown_minutes)
         if situation.now < ready:
             until = f"{ready:%Y-%m-%d %H:%M:%S} UTC"
             yield Held(hold=Hold.COOLDOWN, reason=f"cooldown of {policy.cooldown_minutes:g} minutes until {until}")
-    today = [d for d in heals if d.recorded_at > situation.now - timedelta(days=1)]
+    today = [at for at in begun if at > situation.now - timedelta(days=1)]
     if len(today) >= policy.heals_per_day:
         yield Held(hold=Hold.BUDGET, reason=f"budget of {policy.heals_per_day} heals a day is spent")
 

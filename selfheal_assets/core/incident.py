@@ -16,6 +16,7 @@ class IncidentState(StrEnum):
     OPEN = "OPEN"
     """Something was raised; no rule names its cause yet."""
     DIAGNOSED = "DIAGNOSED"
+    """Its cause has a name, and an action is due."""
     HEALING = "HEALING"
     """A run carries out its decision."""
     VERIFYING = "VERIFYING"
@@ -23,6 +24,7 @@ class IncidentState(StrEnum):
     SUPPRESSED = "SUPPRESSED"
     """An action is due, and held back: by autonomy, budget, cooldown, cost, a flag, or for an approval."""
     RESOLVED = "RESOLVED"
+    """Its own signals were seen clear, or another incident accounts for its evidence."""
     ROLLED_BACK = "ROLLED_BACK"
     """What healed it was itself taken back as a bad release."""
     ESCALATED = "ESCALATED"
@@ -63,16 +65,21 @@ class Result(StrEnum):
     AWAITING = "awaiting"
     """A person must approve it."""
     UNDER_WAY = "under way"
+    """Its run was asked for, and has not ended."""
     ACTED = "acted"
     """Done; whether it helped is being verified."""
     VERIFIED = "verified"
+    """Its signals were clear afterwards."""
     NONE_FITS = "none fits"
     """There was nothing to reinstate: no failure, the next alternative's turn."""
     REFUSED = "refused"
     """A gate did not pass."""
     FAILED = "failed"
+    """Its run crashed as often as it may be tried."""
     NOT_VERIFIED = "not verified"
+    """It was done, and the signals were not clear on as many batches as it has to show it."""
     ROLLED_BACK = "rolled back"
+    """The version that came of it was taken back."""
     DECLINED = "declined"
     """A person rejected it, or nobody approved in time."""
 
@@ -87,6 +94,7 @@ class Attempt:
     action: Action
     decision_id: str
     decided_at: datetime
+    """By the policy; once a person had to approve it and did, when it was let through."""
     result: Result = Result.UNDER_WAY
     version: str | None = None
     """The version that serves because of it."""
@@ -121,7 +129,6 @@ class Incident:
     drop: float | None = None
     before: float | None = None
     """The champion's own metric."""
-    worst: float | None = None
     after: float | None = None
     """The metric on the batch that verified it."""
 

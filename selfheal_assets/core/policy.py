@@ -1,6 +1,7 @@
 """Decide by the declared policy: an incident and the situation in, one Decision with its reasons out. Never acts."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -89,24 +90,32 @@ def alternatives(spec: ModelSpec, cause: Cause) -> tuple[Action, ...]:
     return tuple(Action(name) for name in declared) if declared else NOTHING_ONLY
 
 
-def next_action(spec: ModelSpec, incident: Incident) -> Action | None:
-    """The alternative whose turn it is; the last one again while retries are left; None when nothing is left to try."""
-    actions, tried = alternatives(spec, incident.cause), len(incident.tried)
-    if tried < len(actions):
-        return actions[tried]
-    return actions[-1] if tried - len(actions) < spec.policy.retries else None
+def next_action(spec: ModelSpec, incident: Incident, situation: Situation) -> Action | None:
+    """The alternative whose turn it is; the last one again while retries are left; None when nothing is left to try.
+
+    Without an earlier version there is nothing to reinstate: that alternative is passed over, without a run.
+    """
+    every = alternatives(spec, incident.cause)
+    actions = [action for action in every if action is not Action.REINSTATE or situation.archived] or list(every)
+    tried = [attempt.action for attempt in incident.tried]
+    # By name, not by number: the archive, and the declaration, may change while the incident is open.
+    reached = max((every.index(action) for action in tried if action in every), default=-1)
+    left = [action for action in actions if every.index(action) > reached]
+    if left:
+        return left[0]
+    return actions[-1] if tried.count(actions[-1]) <= spec.policy.retries else None
 
 
 def decide(spec: ModelSpec, incident: Incident, situation: Situation) -> Decision:
     """The decision about an incident whose next action is due. The same arguments always give the same decision."""
-    action = next_action(spec, incident)
+    action = next_action(spec, incident, situation)
     if action is None:
         return _decision(spec, incident, situation, Action.ESCALATE, refused=_exhausted(spec, incident))
     held = held_back(spec, incident, action, situation)
     if held is not None:
-        refused = (f"{action}: {held.reason}", *_not_yet(spec, incident, action))
+        refused = (f"{action}: {held.reason}", *_not_yet(spec, incident, action, situation))
         return _decision(spec, incident, situation, action, refused=refused, hold=held.hold)
-    refused = _not_yet(spec, incident, action)
+    refused = _not_yet(spec, incident, action, situation)
     wanted = needs_approval(spec, situation) if action in TOUCHES_PRODUCTION else None
     if wanted is None:
         return _decision(spec, incident, situation, action, refused=refused)
@@ -122,6 +131,16 @@ def decide(spec: ModelSpec, incident: Incident, situation: Situation) -> Decisio
     )
 
 
+def needed_for_first(spec: ModelSpec) -> tuple[int, int]:
+    """Batches, and labelled rows in them, of which the first model can be learned: the smallest window, full."""
+    return min(spec.training.windows), math.ceil(spec.training.min_rows / (1.0 - spec.training.holdout_share))
+
+
+def learnable_in_words(situation: Situation) -> str:
+    """What there is to learn the first model from."""
+    return f"no champion yet; {len(situation.learnable)} clean batches with {situation.labelled_rows} labelled rows"
+
+
 def first_model(spec: ModelSpec, situation: Situation, attempt: int) -> Decision:
     """Learn the first model: no incident, and no budget, cooldown or cost; autonomy and flags hold."""
     held = first_model_held(spec, situation)
@@ -133,9 +152,7 @@ def first_model(spec: ModelSpec, situation: Situation, attempt: int) -> Decision
         status=DecisionStatus.SUPPRESSED if held else DecisionStatus.DECIDED,
         champion_version=None,
         attempt=attempt,
-        reason=(
-            f"no champion yet; {len(situation.learnable)} clean batches with {situation.labelled_rows} labelled rows"
-        ),
+        reason=learnable_in_words(situation),
         refused=(f"retrain: {held.reason}",) if held else (),
         hold=held.hold if held else None,
         details=_details(spec, situation),
@@ -179,10 +196,12 @@ def _details(spec: ModelSpec, situation: Situation) -> dict[str, Any]:
     }
 
 
-def _not_yet(spec: ModelSpec, incident: Incident, action: Action) -> tuple[str, ...]:
+def _not_yet(spec: ModelSpec, incident: Incident, action: Action, situation: Situation) -> tuple[str, ...]:
     """The other alternatives: those before, with what came of them; those after, whose turn has not come."""
     before = tuple(f"{attempt.action}: {attempt.result}" for attempt in incident.tried)
     actions = alternatives(spec, incident.cause)
+    if Action.REINSTATE in actions and not situation.archived:
+        before = (*before, "reinstate: no other version has served before")
     later = actions[actions.index(action) + 1 :] if action in actions else ()
     after = tuple(f"{other}: only if {action} does not help" for other in later)
     return (*before, *after, *_never(incident.cause))

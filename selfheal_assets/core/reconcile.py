@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from selfheal_assets.core.causes import ABOUT_THE_METRIC, GRAVITY, NOT_AN_INCIDENT, TOUCHES_PRODUCTION, Action, Cause
 from selfheal_assets.core.diagnosis import Diagnosis, diagnose, look
+from selfheal_assets.core.diagnosis_rules import RULES
 from selfheal_assets.core.holds import Hold
 from selfheal_assets.core.incident import Attempt, Incident, IncidentState, Result, incident_id
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.policy import Decision, DecisionStatus, decide, first_model
-from selfheal_assets.core.progress import advanced
+from selfheal_assets.core.policy import Decision, DecisionStatus, decide, first_model, needed_for_first
+from selfheal_assets.core.progress import advanced, approved, taken_for
 from selfheal_assets.core.record import Record
 from selfheal_assets.core.situation import Situation
 
@@ -51,7 +52,8 @@ class Step:
 def reconcile(spec: ModelSpec, situation: Situation) -> Step:
     """Diagnose; open and join incidents; follow those under way; decide about the gravest one that is due.
 
-    The same arguments always give the same step, and the step after it, when nothing else happened, is empty.
+    The same arguments always give the same step. The step after it, when nothing else happened, has nothing that the
+    ledger does not have: at most the first model's decision again, word for word, while it is held back.
     """
     broken = (i for i in (*situation.open, *situation.ended) if i.cause is Cause.BAD_DATA)
     seen = look(spec, situation.evidence, {batch for incident in broken for batch in incident.batch_ids})
@@ -143,31 +145,43 @@ def _close_explained(step: Step) -> None:
         found = standing.get(incident.cause)
         explained = found.explained_by if found else _now_taken_for(incident, step.diagnoses)
         if explained and not incident.ended and not _under_way(incident):
-            step.enter(incident.to(IncidentState.RESOLVED, f"its evidence is taken for {explained}"))
+            step.enter(taken_for(incident, explained))
 
 
 def _now_taken_for(incident: Incident, diagnoses: Sequence[Diagnosis]) -> Cause | None:
-    """The cause that stands for most of the incident's newest evidence, where its own cause is not found any more."""
+    """The cause that explains what the incident is about, where its own cause is not found any more."""
     for diagnosis in diagnoses:
-        named = diagnosis.cause not in {*NOT_AN_INCIDENT, Cause.UNKNOWN} and diagnosis.explained_by is None
-        if named and incident.batch_ids[-1] in diagnosis.batch_ids:
+        if diagnosis.cause in {*NOT_AN_INCIDENT, Cause.UNKNOWN} or diagnosis.explained_by is not None:
+            continue
+        explains = {column for rule in RULES if rule.cause is diagnosis.cause for column in rule.explains}
+        subjects = {rule.subject for rule in RULES if rule.cause is incident.cause}
+        if subjects & explains or (not subjects and incident.batch_ids[-1] in diagnosis.batch_ids):
             return diagnosis.cause
     return None
 
 
 def _act(step: Step) -> None:
     if step.situation.champion_version is None and _ready_for_first(step):
-        step.decisions.append(first_model(step.spec, step.situation, 1 + len(step.situation.heals)))
+        tried = [h.decision.payload["attempt"] for h in step.situation.heals]
+        step.decisions.append(first_model(step.spec, step.situation, 1 + max(tried, default=0)))
     for incident in sorted(step.incidents.values(), key=lambda i: (GRAVITY.index(i.cause), i.opened_at, i.id)):
-        if incident.state in WAITING and incident.hold != Hold.APPROVAL:
+        if incident.hold == Hold.APPROVAL:
+            _begin_approved(step, incident)
+        elif incident.state in WAITING:
             _decide(step, incident)
+
+
+def _begin_approved(step: Step, incident: Incident) -> None:
+    following = approved(step.spec, incident, step.situation)
+    if following is not None and not _busy(step, incident):
+        step.enter(following)
 
 
 def _ready_for_first(step: Step) -> bool:
     """The smallest window is full, it has rows enough, and no earlier decision is still under way."""
     spec, situation = step.spec, step.situation
-    rows = spec.training.min_rows / (1.0 - spec.training.holdout_share)
-    full = len(situation.learnable) >= min(spec.training.windows) and situation.labelled_rows >= rows
+    batches, rows = needed_for_first(spec)
+    full = len(situation.learnable) >= batches and situation.labelled_rows >= rows
     return full and all(heal.outcome is not None for heal in situation.heals)
 
 
@@ -186,7 +200,8 @@ def _busy(step: Step, incident: Incident) -> bool:
     active = [i for i in step.incidents.values() if i.id != incident.id and _under_way(i)]
     if incident.cause is Cause.BAD_RELEASE:
         active = [i for i in active if i.state is IncidentState.HEALING]
-    return bool(active) or any(heal.outcome is None for heal in step.situation.heals)
+    first = any(d.incident is None and d.status is DecisionStatus.DECIDED for d in step.decisions)
+    return bool(active) or first or any(heal.outcome is None for heal in step.situation.heals)
 
 
 def _under_way(incident: Incident) -> bool:

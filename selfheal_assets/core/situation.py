@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from selfheal_assets.core.causes import Action
+from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.evidence import Evidence
-from selfheal_assets.core.incident import Incident
+from selfheal_assets.core.incident import Incident, Result
 from selfheal_assets.core.record import Record
 
 
@@ -16,15 +16,27 @@ class Heal:
 
     decision: Record
     outcome: Record | None = None
+    let_through: datetime | None = None
+    """When it was, where a person had to approve it first."""
 
     @property
     def action(self) -> Action:
         return Action(self.decision.payload["action"])
 
     @property
+    def begun_at(self) -> datetime:
+        return self.let_through or self.decision.recorded_at
+
+    @property
+    def counts(self) -> bool:
+        """Whether it takes from the budget: not the first model, nor a search of the archive that found nothing."""
+        found_nothing = self.outcome is not None and self.outcome.payload.get("result") == Result.NONE_FITS
+        return self.decision.payload["cause"] != Cause.NO_CHAMPION and not found_nothing
+
+    @property
     def seconds(self) -> float | None:
-        """From the decision to its end."""
-        return (self.outcome.recorded_at - self.decision.recorded_at).total_seconds() if self.outcome else None
+        """From its beginning to its end: the wait for an approval is no work."""
+        return (self.outcome.recorded_at - self.begun_at).total_seconds() if self.outcome else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +54,8 @@ class Situation:
     """The batches that a retraining would learn from, oldest first."""
     labelled_rows: int
     """In those batches."""
+    archived: tuple[str, ...] = ()
+    """Other versions that served before."""
     open: tuple[Incident, ...] = ()
     """The incidents that have not ended."""
     ended: tuple[Incident, ...] = ()

@@ -38,18 +38,14 @@ class Window:
         clear = self.evidence and self.evidence[-1].status is Status.CLEAR
         return State.CLEAR if clear else State.UNKNOWN
 
-    @property
-    def strength(self) -> float:
-        """The greatest of what was raised; 0 where none is known."""
-        return max((e.strength for e in self.raised if e.strength is not None), default=0.0)
-
     def __str__(self) -> str:
         name = self.signal.replace("_", " ")
         if not self.evidence:
             return f"{name} not measured"
         if not self.raised:
             return f"{name} {self.evidence[-1].status.lower()} ({self.evidence[-1].reason})"
-        return f"{name} raised in {len(self.raised)} of the last {len(self.evidence)} batches (acted on from {self.k})"
+        counted = f"raised in {len(self.raised)} of the last {len(self.evidence)} statements (acted on from {self.k})"
+        return f"{name} {counted}, last: {self.raised[-1].reason}"
 
 
 def window(evidence: Iterable[Evidence], signal: Signal, *, k: int, n: int, without: Collection[str] = ()) -> Window:

@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from selfheal_assets.core.errors import HomeError
+from selfheal_assets.core.failures import INSTANCE_ENDED
 from selfheal_assets.project import PROJECT
 
 WORKSPACE = PROJECT / "workspace.yaml"
@@ -60,7 +61,7 @@ def fail_orphaned_runs() -> int:
     with DagsterInstance.get() as instance:
         orphans = instance.get_runs(RunsFilter(statuses=begun))
         for run in orphans:
-            instance.report_run_failed(run, "Its process ended with the Dagster instance that ran it.")
+            instance.report_run_failed(run, INSTANCE_ENDED)
     return len(orphans)
 
 

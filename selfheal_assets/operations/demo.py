@@ -5,20 +5,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from selfheal_assets.core.causes import Cause
+from selfheal_assets.core.causes import ABOUT_THE_METRIC, Cause
 from selfheal_assets.core.errors import SelfhealError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.operations import story
-from selfheal_assets.operations.demo_result import NEW_WORLD, Result
+from selfheal_assets.operations.demo_result import MOVED, NEW_WORLD, Result
 from selfheal_assets.operations.models import model_named
 from selfheal_assets.operations.teller import Teller
 from selfheal_assets.simulator.landing import Dropped, simulate
+from selfheal_assets.simulator.late_labels import LateLabels
 from selfheal_assets.simulator.payment_draws import WINDOW
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
 from selfheal_assets.wiring import Services
 
 MODEL = "payments"
 POLL_SECONDS = 0.5
+LABELS_LATE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,26 +30,38 @@ class Phase:
     title: str
     plan: Sequence[tuple[int, str]]
     usual: Regime = Regime.HEALTHY
+    labels_after: int | None = LABELS_LATE
+    """How many batches later the labels land; None: the batches bring them."""
     champion_after: int = 1
     """How many champions must have been promoted when the phase ends."""
+    last: bool = False
+    """All labels that are still held back land, and the incidents about the metric must have ended."""
 
 
 PHASES = (
-    Phase(title="bootstrap: four healthy batches, the first model", plan=[(i, "healthy") for i in range(4)]),
     Phase(
-        title="a healthy batch, one with bad rows, one in cents, two of a harmless shift",
+        title="bootstrap: four healthy batches of history, the first model",
+        plan=[(i, "healthy") for i in range(4)],
+        labels_after=None,
+    ),
+    Phase(
+        title=f"labels come {LABELS_LATE} batches late; a healthy batch, one with bad rows, one in cents, two of a "
+        "harmless shift",
         plan=[(4, "healthy"), (5, "bad_rows"), (6, "unit_change"), (7, "benign_shift"), (8, "benign_shift")],
     ),
+    Phase(title="the world moves: a harmful shift", plan=[(9, "harmful_shift"), (10, "harmful_shift")]),
     Phase(
-        title="the world moves: a harmful shift",
-        plan=[(9, "harmful_shift"), (10, "harmful_shift")],
-        champion_after=2,
-    ),
-    Phase(
-        title="healthy batches of the new world",
+        title="healthy batches of the new world, and with them the labels of the first that moved",
         plan=[(11, "healthy"), (12, "healthy")],
         usual=Regime.HARMFUL_SHIFT,
         champion_after=2,
+    ),
+    Phase(
+        title="two more, and the last labels: did it help?",
+        plan=[(13, "healthy"), (14, "healthy")],
+        usual=Regime.HARMFUL_SHIFT,
+        champion_after=2,
+        last=True,
     ),
 )
 
@@ -76,10 +90,21 @@ class Demonstration:
         folder = self.services.batches.landing(self.spec.name)
         for phase in PHASES:
             yield f"[bold]{phase.title}[/bold]"
-            for dropped in simulate(world, phase.plan, self.rows, folder, usual=phase.usual, epoch=self.epoch):
+            drop = simulate(
+                world,
+                phase.plan,
+                self.rows,
+                folder,
+                usual=phase.usual,
+                epoch=self.epoch,
+                labels_after=phase.labels_after,
+            )
+            for dropped in drop:
                 self.dropped.append(dropped)
-                new_world = phase.usual is not Regime.HEALTHY and dropped.fault == "healthy"
-                self.faults[dropped.path.name] = NEW_WORLD if new_world else dropped.fault
+                moved = phase.usual is not Regime.HEALTHY and dropped.fault == "healthy"
+                self.faults[dropped.path.name] = (NEW_WORLD if phase.last else MOVED) if moved else dropped.fault
+            if phase.last:
+                LateLabels(folder, LABELS_LATE).land(BATCHES + LABELS_LATE)
             yield from self._watch(phase)
 
     def _watch(self, phase: Phase) -> Iterator[str]:
@@ -96,9 +121,9 @@ class Demonstration:
         yield from told.news()
 
     def _done(self, phase: Phase) -> bool:
-        """Every batch is settled, measured where it can be, and looked at by both watching sensors."""
+        """Every batch is settled, measured where it can be, its labels joined, and the sensors have looked at it."""
         ledger, name = self.services.ledger, self.spec.name
-        if ledger.open_batches(name, limit=1) or self.services.batches.landed(name):
+        if ledger.open_batches(name, limit=1) or self.services.batches.landed(name) or self._labels_wait():
             return False
         batches = story.batches(self.services, self.spec)
         if len(batches) < len(self.dropped) or len(story.champions(self.services, self.spec)) < phase.champion_after:
@@ -107,7 +132,12 @@ class Demonstration:
         mine = [b for b in batches if b.file_name in names]
         cases = story.case_files(self.services, self.spec)
         told_bad = {b for case in cases if case.incident.cause is Cause.BAD_DATA for b in case.incident.batch_ids}
-        return all(b.batch_id in told_bad for b in mine if b.rows_quarantined)
+        healing = [case for case in cases if case.incident.cause in ABOUT_THE_METRIC and not case.incident.ended]
+        return all(b.batch_id in told_bad for b in mine if b.rows_quarantined) and not (phase.last and healing)
+
+    def _labels_wait(self) -> bool:
+        labels = self.services.labels
+        return bool(labels.landed(self.spec.name) or labels.pending(self.spec.name))
 
     @property
     def elapsed_s(self) -> float:

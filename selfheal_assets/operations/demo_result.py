@@ -10,6 +10,8 @@ from selfheal_assets.core.incident import IncidentState
 from selfheal_assets.operations import story
 from selfheal_assets.stages.case_file import CaseFile
 
+MOVED = "harmful_shift"
+"""What is wrong with the batches of the new world, as long as the old champion scores them."""
 NEW_WORLD = "healthy_new_world"
 
 

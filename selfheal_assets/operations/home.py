@@ -24,6 +24,12 @@ def use_home(home: Path) -> None:
     os.environ["SELFHEAL_OVERLAYS"] = os.pathsep.join(map(str, roots_from_environment()[1:]))
 
 
+def opened(home: Path) -> Services:
+    """The services over a home that stands. Nothing is made: what is missing is told by whatever needs it."""
+    use_home(home)
+    return Services.from_environment()
+
+
 def initialise(home: Path, progress: Callable[[str], None] = lambda _: None) -> Services:
     """The services over a home that is ready; whatever of it is missing is made. Twice changes nothing.
 

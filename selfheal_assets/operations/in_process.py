@@ -10,7 +10,7 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.wiring import Services, executor, resources
 
 RUN_KEY_TAG, SENSOR_TAG = "dagster/run_key", "dagster/sensor_name"
-SENSORS = ("arrivals", "labels", "quality_sensor", "drift_sensor")
+SENSORS = ("arrivals", "labels", "quality_sensor", "failures", "drift_sensor")
 MAX_ROUNDS = 50
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The console is the caller's; what a run did stands in its event log."""
@@ -47,6 +47,8 @@ class InProcessLoop:
         with sensor_context as context:
             data = definition.evaluate_tick(context)
         self._cursors[name] = data.cursor or self._cursors.get(name)
+        for event in data.asset_events:
+            self.instance.report_runless_asset_event(event)
         for request in data.dynamic_partitions_requests or []:
             self._change_partitions(request)
         self.ticks.append(f"{name}: {data.skip_message or f'requested {len(data.run_requests or [])} runs'}")
@@ -86,7 +88,7 @@ class InProcessLoop:
             instance=self.instance,
             partition_key=request.partition_key,
             tags=tags,
-            run_config=QUIET,
+            run_config={**QUIET, **request.run_config},
             raise_on_error=False,
         )
         return result.run_id

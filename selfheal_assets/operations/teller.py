@@ -1,6 +1,6 @@
 """Tell what happened to a model while it happens: the ledger's new records in, a line of words each out."""
 
-from selfheal_assets.core.evidence import Evidence
+from selfheal_assets.core.evidence import Evidence, Signal, Status
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.wiring import Services
@@ -23,7 +23,7 @@ class Teller:
             found = self._services.ledger.after(self._spec.name, kind, seen, 100)
             records.extend(found)
             self._seen[kind] = max([seen, *(r.sequence for r in found)])
-        return [self._words(record) for record in sorted(records, key=lambda r: r.sequence)]
+        return [self._words(record) for record in sorted(records, key=lambda r: r.sequence) if _worth_telling(record)]
 
     @staticmethod
     def _words(record: Record) -> str:
@@ -37,9 +37,21 @@ class Teller:
                 found = Evidence.from_record(record)
                 value = "" if found.value is None else f" {found.value:.3f}"
                 return f"measured   {record.subject}: {found.signal}{value} {found.status}"
+            case RecordKind.LABELS:
+                return f"labelled   {record.subject}: {payload['matured']:.0%} of its rows"
+            case RecordKind.INCIDENT:
+                hold = f" by {payload['hold']}" if payload["hold"] else ""
+                return f"incident   {payload['cause']} {record.status}{hold}: {payload['reason']}"
             case RecordKind.DECISION:
                 return f"decided    {payload['cause']} -> {payload['action']} ({record.status.lower()})"
             case RecordKind.BATCH_CLOSED:
                 return f"done with  {record.subject}"
             case _:
                 return f"ended      {record.subject}: {record.status} {payload.get('reason', '')}"
+
+
+def _worth_telling(record: Record) -> bool:
+    """Of a batch's many measurements: drift and performance, and whatever else was raised."""
+    if record.kind is not RecordKind.EVIDENCE:
+        return True
+    return record.payload["signal"] in (Signal.DRIFT, Signal.PERFORMANCE) or record.status == Status.RAISED

@@ -13,6 +13,7 @@ ROWS = 2_500
 DAY = ("healthy", "healthy", "bad_rows", "healthy", "benign_shift", "healthy", "unit_change", "healthy")
 """What happens to the batches, over and over; the world itself moves every third time round."""
 ROUNDS_A_WORLD = 3
+LABELS_LATE = 2
 
 
 def wait() -> Iterator[Dropped]:
@@ -28,7 +29,7 @@ def keep_dropping(services: Services, seconds: float) -> Iterator[Dropped]:
     for index in count(_next_index(services)):
         rounds, position = divmod(index, len(DAY))
         usual = Regime.HEALTHY if (rounds // ROUNDS_A_WORLD) % 2 == 0 else Regime.HARMFUL_SHIFT
-        yield from simulate(world, [(index, DAY[position])], ROWS, folder, usual=usual)
+        yield from simulate(world, [(index, DAY[position])], ROWS, folder, usual=usual, labels_after=LABELS_LATE)
         time.sleep(seconds)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,6 +37,8 @@ class Candidate:
     data_hash: str
     sample: "pd.DataFrame"
     """A few feature rows, for the signature."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """More tags of the version and its run: what set it off, and who let it through."""
 
 
 class ModelRegistry(Protocol):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile, takewhile
 from typing import Any
 
 import dagster as dg
@@ -10,10 +9,12 @@ import dagster as dg
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import LandedFile, Services
-from selfheal_assets.sensors.runs import MAX_ATTEMPTS, active_run, runs_with_tag
+from selfheal_assets.sensors.backlog import Plan, plan_ingest
+from selfheal_assets.sensors.memory import more_memory
+from selfheal_assets.sensors.runs import active_run
 from selfheal_assets.stages import jobs
-from selfheal_assets.stages.batch_records import BatchStatus, opening, settle
-from selfheal_assets.stages.identity import MODEL_TAG, partitions
+from selfheal_assets.stages.batch_records import BatchStatus
+from selfheal_assets.stages.identity import BACKLOG_TAG, MODEL_TAG, SIZE_TAG, partitions
 from selfheal_assets.stages.jobs import AssetJob
 
 BATCHES_PER_RUN = 24
@@ -22,7 +23,6 @@ BYTES_PER_TICK = 200_000_000
 """Files are hashed up to this many bytes a tick, so that a tick ends within a second; at least one file is."""
 OPEN_BATCHES = 10_000
 LIVE_PARTITIONS = 2_000
-BACKLOG_TAG = "selfheal/backlog"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -49,17 +49,19 @@ def arrivals_sensor(spec: ModelSpec, ingest: AssetJob) -> dg.SensorDefinition:
         description=f"Registers files that land for {spec.name} and requests their ingest, many batches a run.",
     )
     def arrivals(context: dg.SensorEvaluationContext, selfheal: dg.ResourceParam[Services]) -> dg.SensorResult:
+        # Before the open batches are listed: a run that ends in between has closed its batches.
+        running = active_run(context.instance, [ingest.name, jobs.release_name(spec)])
         opened = selfheal.ledger.open_batches(spec.name, limit=OPEN_BATCHES)
         found = _register(selfheal, spec, opened)
         if found.registered:
             opened = selfheal.ledger.open_batches(spec.name, limit=BATCHES_PER_RUN)
-        plan = _plan(context.instance, selfheal, spec, ingest.name, [r.subject for r in opened[:BATCHES_PER_RUN]])
+        plan = _plan(context, selfheal, spec, running, [r.subject for r in opened[:BATCHES_PER_RUN]])
         seen = _told(found)
         context.log.info(f"{seen}; {plan.why}")
         if not plan.batch_ids:
             return dg.SensorResult(skip_reason=f"{seen}; {plan.why}")
         return dg.SensorResult(
-            run_requests=[_request(spec, plan)],
+            run_requests=[_request(context, spec, ingest.name, plan)],
             dynamic_partitions_requests=_partition_changes(context.instance, spec, plan.batch_ids),
         )
 
@@ -133,74 +135,24 @@ def _stamp(payload: Mapping[str, Any]) -> tuple[Any, ...]:
     return payload["file_name"], payload["size_bytes"], payload["landed_at"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """Which batches to ingest now: none, with the reason, or one run over some of them."""
-
-    why: str
-    batch_ids: Sequence[str] = ()
-    name: str = ""
-    tries: int = 0
-
-
 def _plan(
-    instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, job_name: str, backlog: Sequence[str]
-) -> _Plan:
-    """`backlog`, the oldest open batches, when no ingest runs; whatever crashed before is asked for again."""
-    running = active_run(instance, [job_name, jobs.release_name(spec)])
+    context: dg.SensorEvaluationContext, selfheal: Services, spec: ModelSpec, running: str | None, opened: list[str]
+) -> Plan:
     if running:
-        return _Plan(why=f"run {running[:8]} is at work on batches")
-    if not backlog:
-        return _Plan(why="no open batch")
-    ids = _neighbours(instance.get_dynamic_partitions(str(partitions(spec).name)), backlog)
-    # By its end: what is left of a backlog that crashed, after some of it went by itself, is still that backlog.
-    name = _this_try(selfheal, spec, ids[-1]) if len(ids) == 1 else f"until-{_this_try(selfheal, spec, ids[-1])}"
-    tries = runs_with_tag(instance, BACKLOG_TAG, name)
-    if tries >= MAX_ATTEMPTS:
-        return _one_by_one(instance, selfheal, spec, ids)
-    return _Plan(
-        why=f"requested the ingest of {len(ids)} batches, try {tries + 1}", batch_ids=ids, name=name, tries=tries
-    )
+        return Plan(why=f"run {running[:8]} is at work on batches")
+    return plan_ingest(context.instance, selfheal, spec, opened)
 
 
-def _neighbours(present: Sequence[str], backlog: Sequence[str]) -> list[str]:
-    """What one run over a range can take: batches whose run crashed, as they stand in a row; else all, to be added."""
-    wanted = set(backlog)
-    block = list(takewhile(wanted.__contains__, dropwhile(lambda key: key not in wanted, present)))
-    return block or list(backlog)
-
-
-def _this_try(selfheal: Services, spec: ModelSpec, batch_id: str) -> str:
-    """The batch as it was registered or released last: a release begins to count the crashes anew."""
-    return f"{batch_id}.{opening(selfheal, spec, batch_id)}"
-
-
-def _one_by_one(instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, ids: Sequence[str]) -> _Plan:
-    """After repeated crashes each batch goes by itself, so that a poisonous one does not hold up the good ones."""
-    for batch_id in ids:
-        name = _this_try(selfheal, spec, batch_id)
-        tries = runs_with_tag(instance, BACKLOG_TAG, name)
-        if tries < MAX_ATTEMPTS:
-            why = f"the backlog crashed {MAX_ATTEMPTS} times; requested {batch_id} by itself, try {tries + 1}"
-            return _Plan(why=why, batch_ids=[batch_id], name=name, tries=tries)
-        _give_up(selfheal, spec, batch_id, name)
-    return _Plan(why="every batch of the backlog crashed by itself too; all are in quarantine")
-
-
-def _give_up(selfheal: Services, spec: ModelSpec, batch_id: str, name: str) -> None:
-    reason = f"its ingest run crashed {MAX_ATTEMPTS} times; see the runs tagged {BACKLOG_TAG}={name}"
-    registered = selfheal.ledger.newest(spec.name, RecordKind.BATCH_REGISTERED, subject=batch_id)[0]
-    rows = selfheal.batches.quarantine_whole(spec.name, batch_id, registered.payload["file_name"], reason)
-    settle(selfheal, spec, batch_id, BatchStatus.QUARANTINED, reasons=[reason], rows_landed=rows, rows_quarantined=rows)
-
-
-def _request(spec: ModelSpec, plan: _Plan) -> dg.RunRequest:
-    tags = {MODEL_TAG: spec.name, BACKLOG_TAG: plan.name}
-    run_key = f"{spec.name}-{plan.name}-{plan.tries + 1}"
+def _request(context: dg.SensorEvaluationContext, spec: ModelSpec, job_name: str, plan: Plan) -> dg.RunRequest:
+    assert plan.tries is not None
+    memory = more_memory(context, job_name, plan.tries.out_of_memory)
+    tags = {MODEL_TAG: spec.name, BACKLOG_TAG: plan.name, SIZE_TAG: str(len(plan.batch_ids)), **memory.tags}
+    run_key = f"{spec.name}-{plan.name}-{plan.tries.launched + 1}"
     first, last = plan.batch_ids[0], plan.batch_ids[-1]
     if first == last:
-        return dg.RunRequest(run_key=run_key, partition_key=first, tags=tags)
-    return dg.RunRequest(run_key=run_key, tags={**tags, RANGE_START: first, RANGE_END: last})
+        return dg.RunRequest(run_key=run_key, partition_key=first, tags=tags, run_config=memory.run_config)
+    tags |= {RANGE_START: first, RANGE_END: last}
+    return dg.RunRequest(run_key=run_key, tags=tags, run_config=memory.run_config)
 
 
 def _partition_changes(

@@ -5,6 +5,7 @@ import dagster as dg
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import Services
 from selfheal_assets.sensors.healer import heal
+from selfheal_assets.sensors.incident_reports import report_incidents
 from selfheal_assets.stages.jobs import AssetJob
 
 
@@ -25,6 +26,12 @@ def drift_sensor(spec: ModelSpec, retrain: AssetJob, rollback: dg.JobDefinition)
         requests, words = heal(context, selfheal, spec)
         said = "; ".join(words)
         context.log.info(said)
-        return dg.SensorResult(run_requests=requests) if requests else dg.SensorResult(skip_reason=said)
+        reported = report_incidents(context, selfheal, spec)
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else said,
+            asset_events=reported.events,
+            cursor=reported.cursor,
+        )
 
     return drift

@@ -8,16 +8,17 @@ from dataclasses import asdict, dataclass
 import dagster as dg
 
 from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.core.notification import Severity
 from selfheal_assets.core.record import RecordKind
 from selfheal_assets.ports import LandedFile, Services
 from selfheal_assets.sensors.arrivals import within_budget
-from selfheal_assets.sensors.runs import MAX_ATTEMPTS, active_run, crashed_with_tag, runs_with_tag
+from selfheal_assets.sensors.runs import active_run, runs_with_tag
+from selfheal_assets.sensors.tries import Tries, tries
 from selfheal_assets.stages.batch_records import USABLE
-from selfheal_assets.stages.identity import MODEL_TAG
+from selfheal_assets.stages.identity import LABELS_TAG, MODEL_TAG
 from selfheal_assets.stages.jobs import AssetJob
 from selfheal_assets.stages.labels import ALONE_TAG, give_up
 
-LABELS_TAG = "selfheal/labels"
 BATCHES_PER_TICK = 50
 """Batches in which waiting labels are looked for, a tick."""
 
@@ -107,29 +108,40 @@ def _plan(
     if not arrived:
         return _Plan(why=why), looked
     name = f"waiting-{_digest([str(selfheal.labels.looked_at(spec.name).joins), *arrived])}"
-    if crashed_with_tag(instance, LABELS_TAG, name) < MAX_ATTEMPTS:
-        return _Plan(why=f"requested the join of waiting labels for {', '.join(arrived[:5])}", name=name), cursor
-    why = f"the join of waiting labels for {', '.join(arrived[:5])} crashed {MAX_ATTEMPTS} times"
-    selfheal.notifier.notify(spec.name, "waiting labels cannot be joined", f"{why}; {LABELS_TAG}={name}")
+    what = f"the join of waiting labels for {', '.join(arrived[:5])}"
+    found = tries(instance, selfheal, spec, LABELS_TAG, name)
+    if not found.given_up:
+        return _asked(selfheal, found, what, name=name), cursor
+    why = f"{what} {found.words}"
+    body = f"{why}; {LABELS_TAG}={name}"
+    selfheal.notifier.notify(spec.name, "waiting labels cannot be joined", body, severity=Severity.FAILURE)
     # Past these batches: people are told once. The join of the next label file looks at all of them again.
     return _Plan(why=f"{why}; they wait for another label file"), looked
 
 
+def _asked(selfheal: Services, found: Tries, what: str, *, name: str, alone: str = "") -> _Plan:
+    """The run, or the wait for the time of its next try."""
+    until = found.waits_until(selfheal.clock.now())
+    if until is not None:
+        return _Plan(why=f"{what} {found.words}; the next try is not before {until:%Y-%m-%d %H:%M:%S} UTC")
+    return _Plan(why=f"requested {what}, try {found.launched + 1}", name=name, alone=alone)
+
+
 def _plan_files(instance: dg.DagsterInstance, selfheal: Services, spec: ModelSpec, files: _Files) -> _Plan:
-    """One run over all; after repeated crashes the first file alone, then to quarantine with it, and on."""
+    """One run over all; when that is given up the first file alone, then to quarantine with it, and on."""
     for file_id, landed in files.places.items():
-        tries = crashed_with_tag(instance, LABELS_TAG, f"from-{file_id}")
-        if tries < MAX_ATTEMPTS:
-            return _Plan(why=f"requested the join of all, try {tries + 1}", name=f"from-{file_id}")
-        tries = crashed_with_tag(instance, LABELS_TAG, file_id)
-        if tries < MAX_ATTEMPTS:
-            why = f"joining all crashed {MAX_ATTEMPTS} times; requested {file_id} alone, try {tries + 1}"
-            return _Plan(why=why, name=file_id, alone=file_id)
+        name = f"from-{file_id}"
+        found = tries(instance, selfheal, spec, LABELS_TAG, name)
+        if not found.given_up:
+            return _asked(selfheal, found, "the join of all", name=name)
+        found = tries(instance, selfheal, spec, LABELS_TAG, file_id)
+        if not found.given_up:
+            return _asked(selfheal, found, f"the join of {file_id} alone", name=file_id, alone=file_id)
         if landed is not None:
             selfheal.labels.claim(spec.name, landed.path)
-        reason = f"its join crashed {MAX_ATTEMPTS} times; see the runs tagged {LABELS_TAG}={file_id}."
+        reason = f"its join {found.words}; see the runs tagged {LABELS_TAG}={file_id}."
         give_up(selfheal, spec, file_id, landed.path.name if landed else file_id, reason)
-    return _Plan(why="every file crashed its join alone too; all are in quarantine")
+    return _Plan(why="every file failed its join alone too; all are in quarantine")
 
 
 def _arrived(selfheal: Services, spec: ModelSpec, cursor: _Cursor) -> tuple[list[str], _Cursor, str]:

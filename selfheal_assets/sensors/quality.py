@@ -1,9 +1,12 @@
 """Quality: what the checks sent to quarantine, and whether data still comes; evidence out. Never decides."""
 
+from dataclasses import replace
+
 import dagster as dg
 
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.record import RecordKind
+from selfheal_assets.core.notification import Severity
+from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.batch_records import BatchStatus
 from selfheal_assets.stages.supply_evidence import supply_evidence
@@ -31,9 +34,7 @@ def quality_sensor(spec: ModelSpec) -> dg.SensorDefinition:
         settled = selfheal.ledger.after(spec.name, RecordKind.BATCH_SETTLED, seen, RECORDS_PER_TICK)
         bad = [record for record in settled if record.status in BAD]
         for record in bad:
-            rows, reasons = record.payload["rows_quarantined"], "; ".join(record.payload["reasons"])
-            title = f"{record.subject} {record.status.lower()}"
-            selfheal.notifier.notify(spec.name, title, f"{rows} rows are in quarantine: {reasons}")
+            _tell(selfheal, spec, record)
         names = ", ".join(record.subject for record in bad[:5])
         told = f"; {len(bad)} quarantined in whole or part: {names}" if bad else ""
         supply = supply_evidence(selfheal, spec)
@@ -42,3 +43,16 @@ def quality_sensor(spec: ModelSpec) -> dg.SensorDefinition:
         return dg.SensorResult(skip_reason=reason, cursor=str(settled[-1].sequence if settled else seen))
 
     return quality
+
+
+def _tell(selfheal: Services, spec: ModelSpec, settled: Record) -> None:
+    """Once, also when the cursor is lost: the ledger remembers what people were told."""
+    now = selfheal.clock.now()
+    told = replace(
+        settled, key=f"told:{settled.key}", kind=RecordKind.NOTIFICATION, event_time=now, recorded_at=now, payload={}
+    )
+    if selfheal.ledger.append(told):
+        rows, reasons = settled.payload["rows_quarantined"], "; ".join(settled.payload["reasons"])
+        title = f"{settled.subject} {settled.status.lower()}"
+        body = f"{rows} rows are in quarantine: {reasons}"
+        selfheal.notifier.notify(spec.name, title, body, severity=Severity.WARNING)

@@ -12,8 +12,8 @@ ACTIVE = [
     dg.DagsterRunStatus.CANCELING,
 ]
 CRASHED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-MAX_ATTEMPTS = 3
-"""A run that crashed this often is given up."""
+NAMED_RUNS = 10
+ENDED = [*CRASHED, dg.DagsterRunStatus.SUCCESS]
 
 
 def active_run(instance: dg.DagsterInstance, job_names: Sequence[str]) -> str | None:
@@ -34,9 +34,10 @@ def runs_with_tag(instance: dg.DagsterInstance, tag: str, value: str) -> int:
     return instance.get_runs_count(dg.RunsFilter(tags={tag: value}))
 
 
-def crashed_with_tag(instance: dg.DagsterInstance, tag: str, value: str) -> int:
-    """How many runs with the tag failed or were ended."""
-    return instance.get_runs_count(dg.RunsFilter(tags={tag: value}, statuses=CRASHED))
+def run_ids(instance: dg.DagsterInstance, tag: str, value: str) -> list[str]:
+    """The runs that were launched with the tag, oldest first; of very many the newest ten."""
+    found = instance.get_run_records(dg.RunsFilter(tags={tag: value}), limit=NAMED_RUNS)
+    return [record.dagster_run.run_id for record in reversed(found)]
 
 
 def _first(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> str | None:

@@ -11,6 +11,7 @@ from selfheal_assets.core.record import Record
 from selfheal_assets.core.statistics.metrics import higher_is_better, metric
 from selfheal_assets.ports import Candidate, LabelledRows, Model, ModelVersion, Services, TunedParameters
 from selfheal_assets.stages.champion import champion, reference_of
+from selfheal_assets.stages.governance import origin
 from selfheal_assets.stages.training_frame import BATCH, HOLDOUT, data_hash, labelled
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def register(
         batch_ids=list(dict.fromkeys(frame[BATCH])),
         data_hash=data_hash(frame),
         sample=holdout.features.head(SIGNATURE_ROWS),
+        origin=origin(services.ledger, decision),
     )
     return services.registry.register(spec, model, candidate)
 

@@ -13,6 +13,8 @@ from selfheal_assets.core.statistics.metrics import higher_is_better
 from selfheal_assets.ports import Ledger
 
 EVIDENCE_READ = 2_000
+AFTERWARDS_READ = 400
+"""Evidence that came after an incident's end."""
 TRANSITIONS_READ = 500
 NOT_TRIED = frozenset({Result.NONE_FITS, Result.DECLINED, Result.AWAITING})
 
@@ -31,8 +33,12 @@ class CaseFile:
     """About its batches under the champion of the time, oldest first."""
     after: Sequence[Evidence]
     """The performance under the version that healed it."""
+    history: Sequence[Evidence]
+    """The metric, realised or else estimated, of each batch before, during and after it, oldest first."""
     decisions: Sequence[Record]
     outcomes: dict[str, Record]
+    approvals: dict[str, Record]
+    """What people said, by decision id."""
     landed_at: datetime | None
     """When the first of its batches landed."""
 
@@ -86,13 +92,16 @@ def case_file(ledger: Ledger, spec: ModelSpec, incident_id: str) -> CaseFile | N
     records.reverse()
     transitions = [Incident.from_record(record) for record in records]
     incident = transitions[-1]
-    decisions = [d for d in _decisions(ledger, spec, incident) if d.payload.get("incident") == incident_id]
-    outcomes = ledger.current(spec.name, RecordKind.OUTCOME, [d.subject for d in decisions])
+    # Of one that ended long ago, what was written by its end is not among the newest any more.
+    past = ledger.as_of(records[-1].sequence) if incident.ended else ledger
+    decisions = [d for d in _decisions(past, spec, incident) if d.payload.get("incident") == incident_id]
+    decided = [d.subject for d in decisions]
     registered = ledger.current(spec.name, RecordKind.BATCH_REGISTERED, incident.batch_ids)
     landed = [datetime.fromisoformat(record.payload["landed_at"]) for record in registered.values()]
-    seen = [
-        Evidence.from_record(r) for r in reversed(ledger.newest(spec.name, RecordKind.EVIDENCE, limit=EVIDENCE_READ))
-    ]
+    evidence = past.newest(spec.name, RecordKind.EVIDENCE, limit=EVIDENCE_READ)[::-1]
+    if incident.ended:
+        evidence += ledger.after(spec.name, RecordKind.EVIDENCE, records[-1].sequence, AFTERWARDS_READ)
+    seen = [Evidence.from_record(record) for record in evidence]
     version = next((a.version for a in reversed(incident.tried) if a.version), None)
     return CaseFile(
         incident=incident,
@@ -104,11 +113,40 @@ def case_file(ledger: Ledger, spec: ModelSpec, incident_id: str) -> CaseFile | N
             for e in seen
             if e.batch_id in incident.batch_ids and e.champion_version in (None, incident.champion_version)
         ],
-        after=[e for e in seen if version and e.champion_version == version and e.signal is Signal.PERFORMANCE],
+        after=[e for e in _later(seen, transitions) if version is not None and e.champion_version == version],
+        history=_history(seen, incident),
         decisions=decisions,
-        outcomes=outcomes,
+        outcomes=ledger.current(spec.name, RecordKind.OUTCOME, decided),
+        approvals=ledger.current(spec.name, RecordKind.APPROVAL, decided),
         landed_at=min(landed, default=None),
     )
+
+
+def _later(seen: Sequence[Evidence], transitions: Sequence[Incident]) -> list[Evidence]:
+    """The performance on batches that are newer than what the last action was decided on."""
+    healing = [i.newest_event for i in transitions if i.state is IncidentState.HEALING]
+    since = healing[-1] if healing else None
+    return [e for e in seen if e.signal is Signal.PERFORMANCE and (since is None or e.event_time > since)]
+
+
+def _history(seen: Sequence[Evidence], incident: Incident) -> list[Evidence]:
+    """One statement a batch, the surest and then the last; of its own batches that about the champion of the time."""
+    found: dict[str, Evidence] = {}
+    for e in seen:
+        another = e.batch_id in incident.batch_ids and e.champion_version != incident.champion_version
+        measured = e.value is not None and e.signal in (Signal.PERFORMANCE, Signal.ESTIMATED_PERFORMANCE)
+        if measured and not another and _sureness(e) >= _sureness(found.get(e.batch_id)):
+            found[e.batch_id] = e
+    return sorted(found.values(), key=lambda e: (e.event_time, e.batch_id))
+
+
+def _sureness(e: Evidence | None) -> int:
+    """Realised on labels enough, before estimated, before realised on too few."""
+    if e is None:
+        return 0
+    if e.signal is Signal.ESTIMATED_PERFORMANCE:
+        return 2
+    return 1 if e.status is Status.UNKNOWN else 3
 
 
 def _decisions(ledger: Ledger, spec: ModelSpec, incident: Incident) -> list[Record]:

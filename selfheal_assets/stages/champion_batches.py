@@ -8,6 +8,7 @@ from selfheal_assets.core.record import RecordKind
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.champion import SCORE
 from selfheal_assets.stages.current_labels import labels_of
+from selfheal_assets.stages.tenure import began, of_term
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,13 +19,10 @@ STREAM_BATCHES = 60
 
 
 def batches_under(selfheal: Services, spec: ModelSpec, version: str, present: str) -> list[str]:
-    """In the order in which they were measured first, the present one included."""
+    """In its present term, in the order in which they were measured first, the present one included."""
     records = selfheal.ledger.newest(spec.name, RecordKind.EVIDENCE, limit=EVIDENCE_READ)
-    measured = [
-        record.subject
-        for record in reversed(records)
-        if record.payload["signal"] == Signal.DRIFT and record.payload["champion_version"] == version
-    ]
+    mine = of_term(reversed(records), version, began(selfheal.ledger, spec, version))
+    measured = [record.subject for record in mine if record.payload["signal"] == Signal.DRIFT]
     return list(dict.fromkeys([*measured, present]))
 
 

@@ -1,23 +1,20 @@
 """Check data: raw rows in; clean rows, quarantined rows and a check's verdict each out. Never changes a value."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from selfheal_assets.core.batch_gate import BatchJudgement, BatchVerdict, judge_batch
+from selfheal_assets.core.batch_gate import BatchVerdict
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus
 from selfheal_assets.core.record import RecordKind
-from selfheal_assets.ports import CheckContext, Services
+from selfheal_assets.ports import Services
 from selfheal_assets.stages.batch_records import BatchStatus, settle
-from selfheal_assets.stages.champion import reference_rows
-from selfheal_assets.stages.current_labels import labels_of
+from selfheal_assets.stages.checked_rows import JudgedRows, judged_rows, settle_judged
 from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
 from selfheal_assets.stages.metadata import table
 from selfheal_assets.stages.release import Release, release_of, start_release
-from selfheal_assets.stages.usable_rows import unusable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,23 +27,6 @@ PARTS = {
     "clean_batch": "The rows that pass every check of severity error.",
     "quarantined_batch": "The rows that do not, with the reason; `selfheal quarantine` is the way back.",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Judged:
-    """One batch after its checks ran."""
-
-    rows: "pd.DataFrame"
-    outcomes: Sequence[CheckOutcome]
-    judgement: BatchJudgement
-    waived: frozenset[str]
-
-    def split(self) -> "tuple[pd.DataFrame, pd.DataFrame]":
-        """Clean rows, quarantined rows; together exactly the rows received."""
-        if self.judgement.verdict is BatchVerdict.QUARANTINED:
-            return self.rows.iloc[:0], self.rows
-        bad = self.rows.index.isin(self.judgement.bad_rows)
-        return self.rows[~bad].reset_index(drop=True), self.rows[bad].reset_index(drop=True)
 
 
 def checked_batch(spec: ModelSpec, checks: Sequence[Check]) -> dg.AssetsDefinition:
@@ -69,7 +49,8 @@ def checked_batch(spec: ModelSpec, checks: Sequence[Check]) -> dg.AssetsDefiniti
             if rows is None:
                 _show_unreadable(context, selfheal, spec, batch_id)
                 continue
-            judged = _judge(selfheal, spec, checks, batch_id, rows)
+            waived = release_of(selfheal, spec, batch_id)
+            judged = judged_rows(selfheal, spec, checks, batch_id, rows, waived)
             any_clean |= _keep(context, selfheal, spec, batch_id, judged)
         if any_clean:
             yield dg.MaterializeResult(asset_key=key(spec, "clean_batch"))
@@ -111,35 +92,8 @@ def _candidate(selfheal: Services, spec: ModelSpec, batch_id: str) -> "pd.DataFr
     return selfheal.batches.read(spec.name, stage, batch_id).reset_index(drop=True)
 
 
-def _judge(
-    selfheal: Services, spec: ModelSpec, checks: Sequence[Check], batch_id: str, rows: "pd.DataFrame"
-) -> _Judged:
-    waived = release_of(selfheal, spec, batch_id)
-    outcomes = selfheal.checks.evaluate(
-        rows,
-        checks,
-        CheckContext(
-            model=spec.name,
-            batch_id=batch_id,
-            now=selfheal.clock.now(),
-            event_timestamp=spec.data.event_timestamp,
-            reference=reference_rows(selfheal, spec),
-            earlier=selfheal.batches.earlier(spec.name, batch_id),
-        ),
-    )
-    counted = [outcome for outcome in outcomes if outcome.check.name not in waived]
-    judgement = judge_batch(counted, len(rows), spec.quality.max_bad_row_share)
-    judged = _Judged(rows=rows, outcomes=outcomes, judgement=judgement, waived=waived)
-    if reasons := unusable(spec, judged.split()[0]):
-        whole = replace(
-            judgement, verdict=BatchVerdict.QUARANTINED, reasons=(*dict.fromkeys((*reasons, *judgement.reasons)),)
-        )
-        return replace(judged, judgement=whole)
-    return judged
-
-
 def _keep(
-    context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str, judged: _Judged
+    context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str, judged: JudgedRows
 ) -> bool:
     """Write both parts, then settle the batch, then tell the UI. True when there are clean rows."""
     if judged.judgement.verdict is BatchVerdict.QUARANTINED and _stays_as_it_was(selfheal, spec, batch_id, judged):
@@ -157,23 +111,12 @@ def _keep(
         selfheal.batches.write_quarantine(spec.name, batch_id, bad, reason)
     else:
         selfheal.batches.retire_quarantine(spec.name, batch_id)
-    settle(
-        selfheal,
-        spec,
-        batch_id,
-        BatchStatus(judged.judgement.verdict),
-        reasons=reasons,
-        event_time=_event_time(spec, clean),
-        rows_landed=len(judged.rows),
-        rows_clean=len(clean),
-        rows_quarantined=len(bad),
-        labelled_rows=int(labels_of(selfheal, spec, batch_id, clean)[spec.data.label].count()) if len(clean) else 0,
-    )
+    settle_judged(selfheal, spec, batch_id, judged)
     _show(context, selfheal, spec, batch_id, judged, clean, bad)
     return bool(len(clean))
 
 
-def _stays_as_it_was(selfheal: Services, spec: ModelSpec, batch_id: str, judged: _Judged) -> bool:
+def _stays_as_it_was(selfheal: Services, spec: ModelSpec, batch_id: str, judged: JudgedRows) -> bool:
     """A release of a batch's bad rows that fails as a whole takes nothing from the rows that are clean already."""
     before = selfheal.ledger.current(spec.name, RecordKind.BATCH_SETTLED, [batch_id]).get(batch_id)
     if before is None or before.status != BatchStatus.PARTIAL:
@@ -187,17 +130,12 @@ def _stays_as_it_was(selfheal: Services, spec: ModelSpec, batch_id: str, judged:
     return True
 
 
-def _event_time(spec: ModelSpec, clean: "pd.DataFrame") -> Any:
-    """The batch's place in time: its first clean event; None leaves the time of registration."""
-    return clean[spec.data.event_timestamp].min().to_pydatetime() if len(clean) else None
-
-
 def _show(
     context: dg.AssetExecutionContext,
     selfheal: Services,
     spec: ModelSpec,
     batch_id: str,
-    judged: _Judged,
+    judged: JudgedRows,
     clean: "pd.DataFrame",
     bad: "pd.DataFrame",
 ) -> None:

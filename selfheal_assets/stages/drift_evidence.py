@@ -1,9 +1,7 @@
 """Measure a batch's drift against the champion's reference: scores in, evidence and its pictures out. Never decides."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-import dagster as dg
 
 from selfheal_assets.core.drift import DriftAssessment
 from selfheal_assets.core.drift_feature import FeatureDrift
@@ -20,15 +18,34 @@ if TYPE_CHECKING:
 NAMED_FEATURES = 12
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What the evidence about one batch was made of."""
+
+    features: DriftAssessment
+    score: DriftAssessment
+    reference: Reference
+    batch: "pd.DataFrame"
+
+
 def drift_evidence(
     selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame"
 ) -> tuple[list[Evidence], dict[str, Any]]:
+    """What `measured_drift` finds, and its pictures."""
+    found, compared = measured_drift(selfheal, spec, batch_id, scores)
+    return found, _pictures(compared, scores) if compared else {}
+
+
+def measured_drift(
+    selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame"
+) -> tuple[list[Evidence], Compared | None]:
     """Features against the reference's features, the score against the scores of the champion's own holdout."""
     version = str(scores["champion_version"].iloc[0])
     reference = reference_of(selfheal, spec, version)
     if reference is None:
         reason = f"champion {version} has no reference rows yet"
-        return [_unknown(spec, signal, batch_id, scores, reason) for signal in (Signal.DRIFT, Signal.SCORE_DRIFT)], {}
+        signals = (Signal.DRIFT, Signal.SCORE_DRIFT)
+        return [_unknown(spec, signal, batch_id, scores, reason) for signal in signals], None
     batch = selfheal.batches.read(spec.name, "features", batch_id)
     names, detector = selfheal.features.names(spec), selfheal.detector(spec)
     features = compare_frames(
@@ -40,7 +57,7 @@ def drift_evidence(
         _evidence(spec, Signal.DRIFT, batch_id, scores, features),
         _evidence(spec, Signal.SCORE_DRIFT, batch_id, scores, score),
     ]
-    return found, _pictures(features, score, reference, batch, scores)
+    return found, Compared(features=features, score=score, reference=reference, batch=batch)
 
 
 def _evidence(
@@ -74,19 +91,16 @@ def _unknown(spec: ModelSpec, signal: Signal, batch_id: str, scores: "pd.DataFra
     )
 
 
-def _pictures(
-    features: DriftAssessment,
-    score: DriftAssessment,
-    reference: Reference,
-    batch: "pd.DataFrame",
-    scores: "pd.DataFrame",
-) -> dict[str, Any]:
+def _pictures(compared: Compared, scores: "pd.DataFrame") -> dict[str, Any]:
+    import dagster as dg
+
     from selfheal_assets.stages.plots import as_markdown, drift_plot, score_plot
 
-    drawn = drift_plot(features, reference.rows, batch)
-    score_drawn = score_plot(score, reference.rows[SCORE].dropna().to_numpy(), scores[SCORE].to_numpy())
+    reference, score = compared.reference.rows, compared.score
+    drawn = drift_plot(compared.features, reference, compared.batch)
+    score_drawn = score_plot(score, reference[SCORE].dropna().to_numpy(), scores[SCORE].to_numpy())
     return {
-        "features": table([_row(f) for f in (*features.features, *score.features)]),
+        "features": table([_row(f) for f in (*compared.features.features, *score.features)]),
         "feature_plot": dg.MetadataValue.md(as_markdown(drawn, "drift by feature")),
         "score_plot": dg.MetadataValue.md(as_markdown(score_drawn, "score distribution")),
         "score_psi": number(score.value),

@@ -1,16 +1,14 @@
 """Features: clean rows in; the feature store extended, the batch's features out. Never sees quarantine."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import Services
+from selfheal_assets.stages.feature_frame import feature_frame
 from selfheal_assets.stages.identity import attributes, by_batch, key
 from selfheal_assets.stages.metadata import table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def features(spec: ModelSpec) -> dg.AssetsDefinition:
@@ -46,13 +44,3 @@ def _publish(selfheal: Services, spec: ModelSpec, batch_id: str) -> dict[str, An
         "head": table(frame.head(5)),
         "path": dg.MetadataValue.path(path),
     }
-
-
-def feature_frame(selfheal: Services, spec: ModelSpec, rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Event id, timestamp and label of the rows, then their features as of each event's own time."""
-    import pandas as pd
-
-    data = spec.data
-    identity = rows[[data.event_id, data.event_timestamp, data.label]].reset_index(drop=True)
-    known = selfheal.features.historical(spec, rows.reset_index(drop=True))
-    return pd.concat([identity, known], axis=1)

@@ -1,8 +1,6 @@
 """Find the decision that a run carries out; record one where a person started the run by hand. Never decides."""
 
-from typing import Any
-
-import dagster as dg
+from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.incident import OutcomeStatus
@@ -12,14 +10,27 @@ from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.batch_records import learnable_batches
 from selfheal_assets.stages.identity import DECISION_TAG
+from selfheal_assets.stages.training_evidence import training_evidence
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 
-def heal_decision(context: dg.AssetExecutionContext, services: Services, spec: ModelSpec) -> Record:
-    """The DECISION record of this run: named by the run's tag, else one in the name of the person who launched it."""
+def heal_decision(context: "dg.AssetExecutionContext", services: Services, spec: ModelSpec) -> Record:
+    """The DECISION record of this run: named by the run's tag, else one in the name of the person who launched it.
+
+    What was given up has ended. A run of it that a person launches again, in Dagster's UI, carries out a decision of
+    that person's own.
+    """
     decision_id = context.run.tags.get(DECISION_TAG) or f"by-hand-{context.run.root_run_id or context.run.run_id}"[:24]
     found = services.ledger.newest(spec.name, RecordKind.DECISION, subject=decision_id)
-    if found:
+    given_up = services.ledger.newest(spec.name, RecordKind.OUTCOME, subject=decision_id, status=OutcomeStatus.FAILED)
+    if found and not given_up:
         return found[0]
+    if given_up:
+        decision_id = f"again-{context.run.run_id}"[:24]
+        if again := services.ledger.newest(spec.name, RecordKind.DECISION, subject=decision_id):
+            return again[0]
     # The drift sensor looks for the run of an unfinished decision by this tag, and would ask for a second one.
     context.instance.add_run_tags(context.run.run_id, {DECISION_TAG: decision_id})
     return decided_by_hand(
@@ -27,9 +38,9 @@ def heal_decision(context: dg.AssetExecutionContext, services: Services, spec: M
         spec,
         decision_id,
         cause=Cause.UNKNOWN,
-        action=Action.RETRAIN,
+        action=Action(found[0].payload["action"]) if found else Action.RETRAIN,
         champion_version=None,
-        reason="launched by a person",
+        reason=f"launched again by a person: {found[0].payload['reason']}" if found else "launched by a person",
         training_batches=training_batches(services, spec),
     )
 
@@ -88,17 +99,24 @@ def close(
     reason: str,
     **extra: Any,
 ) -> None:
-    """Record how the decision ended; the first word stands. `extra` joins the payload."""
+    """Record how the decision ended, and whether a candidate could be made; the first word stands.
+
+    `extra` joins the payload.
+    """
     now = services.clock.now()
-    services.ledger.append(
-        Record(
-            key=f"outcome:{decision_id}",
-            model=spec.name,
-            kind=RecordKind.OUTCOME,
-            subject=decision_id,
-            status=status,
-            event_time=now,
-            recorded_at=now,
-            payload={"version": version, "reason": reason, **extra},
-        )
+    outcome = Record(
+        key=f"outcome:{decision_id}",
+        model=spec.name,
+        kind=RecordKind.OUTCOME,
+        subject=decision_id,
+        status=status,
+        event_time=now,
+        recorded_at=now,
+        payload={"version": version, "reason": reason, **extra},
     )
+    (decision,) = services.ledger.newest(spec.name, RecordKind.DECISION, subject=decision_id) or (None,)
+    shown = training_evidence(decision, status, reason, extra, now) if decision else None
+    if decision and shown:
+        services.ledger.append(shown.to_record(now, decision.sequence), outcome)
+    else:
+        services.ledger.append(outcome)

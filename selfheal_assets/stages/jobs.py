@@ -31,6 +31,10 @@ def _job(spec: ModelSpec, name: str, assets: tuple[str, ...], description: str) 
     )
 
 
+def ingest_name(spec: ModelSpec) -> str:
+    return f"{spec.name}_ingest"
+
+
 def ingest(spec: ModelSpec) -> AssetJob:
     return _job(
         spec,
@@ -69,6 +73,10 @@ def retrain_name(spec: ModelSpec) -> str:
 
 def rollback_name(spec: ModelSpec) -> str:
     return f"{spec.name}_rollback"
+
+
+def approve_name(spec: ModelSpec) -> str:
+    return f"{spec.name}_approve"
 
 
 def retrain(spec: ModelSpec) -> AssetJob:

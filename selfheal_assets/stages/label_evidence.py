@@ -8,7 +8,7 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.current_labels import labels_of
 from selfheal_assets.stages.metadata import table
-from selfheal_assets.stages.performance_evidence import performance_evidence
+from selfheal_assets.stages.performance_evidence import measured_performance, performance_evidence
 from selfheal_assets.stages.prior_evidence import prior_evidence
 from selfheal_assets.stages.release_evidence import release_evidence
 from selfheal_assets.stages.risk_evidence import risk_evidence
@@ -21,15 +21,25 @@ def label_evidence(
     selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame"
 ) -> tuple[list[Evidence], Mapping[str, Any]]:
     """Performance first; then prior, the sequential test, and the release where it is watched. With its metadata."""
-    label = labels_of(selfheal, spec, batch_id, scores)[spec.data.label].to_numpy(dtype=float, na_value=float("nan"))
     performance, metadata = performance_evidence(selfheal, spec, batch_id, scores)
+    found = [performance, *_beside_performance(selfheal, spec, batch_id, scores)]
+    return found, {**metadata, "signals": signals(found)}
+
+
+def measured_labels(selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame") -> list[Evidence]:
+    """The evidence of `label_evidence` alone: nothing is drawn."""
+    performance, _, _ = measured_performance(selfheal, spec, batch_id, scores)
+    return [performance, *_beside_performance(selfheal, spec, batch_id, scores)]
+
+
+def _beside_performance(selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame") -> list[Evidence]:
+    label = labels_of(selfheal, spec, batch_id, scores)[spec.data.label].to_numpy(dtype=float, na_value=float("nan"))
     others = [
         *prior_evidence(selfheal, spec, batch_id, scores, label),
         risk_evidence(selfheal, spec, batch_id, scores),
         release_evidence(selfheal, spec, batch_id, scores, label),
     ]
-    found = [performance, *(one for one in others if one is not None)]
-    return found, {**metadata, "signals": signals(found)}
+    return [one for one in others if one is not None]
 
 
 def signals(found: list[Evidence]) -> Any:

@@ -9,6 +9,7 @@ import dagster as dg
 from selfheal_assets.core.errors import UnreadableFileError, UnusableLabelsError
 from selfheal_assets.core.evidence import Evidence
 from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.core.notification import Severity
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.batch_records import IMMATURE, MATURED, USABLE, measured_after
@@ -88,7 +89,8 @@ def _take(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec
 def give_up(services: Services, spec: ModelSpec, file_id: str, name: str, reason: str) -> None:
     """Tell people, then put the file in quarantine: killed between the two, it is told again, never left out."""
     folder = services.labels.quarantined(spec.name, file_id)
-    services.notifier.notify(spec.name, f"label file {name!r} is in quarantine", f"{reason} It is kept in {folder}.")
+    title, body = f"label file {name!r} is in quarantine", f"{reason} It is kept in {folder}."
+    services.notifier.notify(spec.name, title, body, severity=Severity.WARNING)
     services.labels.quarantine(spec.name, file_id, reason)
 
 

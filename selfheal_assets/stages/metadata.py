@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-
 from selfheal_assets.core.evidence import Evidence, Status
 
 if TYPE_CHECKING:
+    import dagster as dg
     import pandas as pd
 
 MAX_ROWS = 50
@@ -24,8 +23,10 @@ def _cell(value: Any) -> str | int | float | bool | None:
     return str(value)[:200]
 
 
-def table(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]") -> dg.MetadataValue:
+def table(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]") -> "dg.MetadataValue":
     """An inline table of at most 50 rows; an empty one says so as text."""
+    import dagster as dg
+
     shown = rows[:MAX_ROWS] if isinstance(rows, Sequence) else rows.head(MAX_ROWS).to_dict("records")
     if not shown:
         return dg.MetadataValue.text("no rows")
@@ -33,7 +34,9 @@ def table(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]") -> dg.MetadataValu
     return dg.MetadataValue.table(records, schema=_schema(records))
 
 
-def _schema(records: Sequence[dg.TableRecord]) -> dg.TableSchema:
+def _schema(records: "Sequence[dg.TableRecord]") -> "dg.TableSchema":
+    import dagster as dg
+
     kinds = {bool: "bool", int: "int", float: "float"}
     columns = []
     for name in records[0].data:
@@ -42,8 +45,10 @@ def _schema(records: Sequence[dg.TableRecord]) -> dg.TableSchema:
     return dg.TableSchema(columns)
 
 
-def number(value: float | None) -> dg.MetadataValue:
+def number(value: float | None) -> "dg.MetadataValue":
     """A figure that the UI plots over time; text where there is none, so that nothing is drawn as zero."""
+    import dagster as dg
+
     if value is None or not isfinite(value):
         return dg.MetadataValue.text("unknown")
     return dg.MetadataValue.float(float(value))
@@ -51,6 +56,8 @@ def number(value: float | None) -> dg.MetadataValue:
 
 def summary(evidence: Evidence) -> dict[str, Any]:
     """What every report of one measurement says first."""
+    import dagster as dg
+
     return {
         "status": dg.MetadataValue.text(str(evidence.status)),
         "reason": dg.MetadataValue.text(evidence.reason),

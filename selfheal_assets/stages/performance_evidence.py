@@ -3,8 +3,6 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-
 from selfheal_assets.core.evidence import Evidence, Signal
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.performance import PerformanceAssessment, assess_performance
@@ -26,7 +24,25 @@ PLOTTED_BATCHES = 40
 def performance_evidence(
     selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame"
 ) -> tuple[Evidence, dict[str, Any]]:
-    """The realised metric on the labels that came by now, against the metric the champion was promoted with.
+    """What `measured_performance` finds, and what a person sees of it."""
+    import dagster as dg
+
+    evidence, found, champion_metric = measured_performance(selfheal, spec, batch_id, scores)
+    low, high = found.interval or (None, None)
+    return evidence, {
+        "interval_low": number(low),
+        "interval_high": number(high),
+        "champion_metric": number(champion_metric),
+        "matured": number(found.matured),
+        "unlabelled": dg.MetadataValue.int(found.unlabelled),
+        "history": dg.MetadataValue.md(_history(selfheal, spec, evidence, found.interval, champion_metric)),
+    }
+
+
+def measured_performance(
+    selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame"
+) -> tuple[Evidence, PerformanceAssessment, float | None]:
+    """The realised metric on the labels that came by now, and the metric that the champion was promoted with.
 
     The champion is the one that scored the rows, whoever serves by now.
     """
@@ -54,15 +70,7 @@ def performance_evidence(
             "slices": _slices(selfheal, spec, reference, batch_id, label, scores),
         },
     )
-    low, high = found.interval or (None, None)
-    return evidence, {
-        "interval_low": number(low),
-        "interval_high": number(high),
-        "champion_metric": number(champion_metric),
-        "matured": number(found.matured),
-        "unlabelled": dg.MetadataValue.int(found.unlabelled),
-        "history": dg.MetadataValue.md(_history(selfheal, spec, evidence, found.interval, champion_metric)),
-    }
+    return evidence, found, champion_metric
 
 
 def _slices(

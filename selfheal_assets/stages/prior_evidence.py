@@ -1,5 +1,6 @@
 """Measure the share of label 1, and the features within each label: labelled rows in, evidence out. Never decides."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from selfheal_assets.core.evidence import Evidence, Signal, Status
@@ -7,6 +8,7 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.prior_shift import (
     ConditionalAssessment,
     ConditionalComparison,
+    PriorAssessment,
     assess_conditional,
     assess_prior,
 )
@@ -25,32 +27,18 @@ def prior_evidence(
     selfheal: Services, spec: ModelSpec, batch_id: str, scores: "pd.DataFrame", label: "np.ndarray"
 ) -> list[Evidence]:
     """PRIOR; and CONDITIONAL only where it is raised: nothing else asks for it. `label` (n,): nan where not known."""
-    import numpy as np
-
     version = str(scores["champion_version"].iloc[0])
     reference = reference_of(selfheal, spec, version)
     if reference is None:
         return []
-    before = reference.rows[spec.data.label].to_numpy(dtype=float)
-    known = np.isfinite(label)
-    matured = bool(known.mean() >= spec.performance.min_matured)
-    found = assess_prior(
-        int((before == 1.0).sum()),
-        len(before),
-        int((label == 1.0).sum()) if matured else 0,
-        int(known.sum()) if matured else 0,
-        p_threshold=spec.drift.p_threshold,
-        min_move=spec.drift.min_prior_move,
-        min_rows=spec.drift.min_rows,
-    )
-    event_time = scores[spec.data.event_timestamp].min().to_pydatetime()
+    found = _share(spec, reference, label)
     prior = Evidence(
         model=spec.name,
         signal=Signal.PRIOR,
         status=found.status,
         batch_id=batch_id,
         champion_version=version,
-        event_time=event_time,
+        event_time=scores[spec.data.event_timestamp].min().to_pydatetime(),
         value=found.value,
         threshold=found.threshold,
         sample_size=found.rows,
@@ -64,26 +52,39 @@ def prior_evidence(
     )
     if found.status is not Status.RAISED:
         return [prior]
-    within = _within_labels(selfheal, spec, reference, batch_id, label)
-    conditional = Evidence(
-        model=spec.name,
+    return [prior, _conditional(spec, prior, _within_labels(selfheal, spec, reference, batch_id, label))]
+
+
+def _share(spec: ModelSpec, reference: Reference, label: "np.ndarray") -> PriorAssessment:
+    """The share of label 1 in the reference and in the batch; of labels that have not matured nothing is believed."""
+    import numpy as np
+
+    before, known = reference.rows[spec.data.label].to_numpy(dtype=float), np.isfinite(label)
+    matured = bool(known.mean() >= spec.performance.min_matured)
+    return assess_prior(
+        int((before == 1.0).sum()),
+        len(before),
+        int((label == 1.0).sum()) if matured else 0,
+        int(known.sum()) if matured else 0,
+        p_threshold=spec.drift.p_threshold,
+        min_move=spec.drift.min_prior_move,
+        min_rows=spec.drift.min_rows,
+    )
+
+
+def _conditional(spec: ModelSpec, prior: Evidence, within: ConditionalAssessment) -> Evidence:
+    """About the rows that the raised `prior` is about."""
+    moved = [{"feature": f.feature, "label": f.label, "psi": f.psi} for f in within.features]
+    return replace(
+        prior,
         signal=Signal.CONDITIONAL,
         status=within.status,
-        batch_id=batch_id,
-        champion_version=version,
-        event_time=event_time,
         value=within.value,
         threshold=within.threshold,
-        sample_size=found.rows,
         reason=within.reason,
         strength=None if within.value is None else within.value / spec.drift.psi_threshold,
-        details={
-            "features": [{"feature": f.feature, "label": f.label, "psi": f.psi} for f in within.features][
-                :NAMED_FEATURES
-            ]
-        },
+        details={"features": moved[:NAMED_FEATURES]},
     )
-    return [prior, conditional]
 
 
 def _within_labels(

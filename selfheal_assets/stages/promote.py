@@ -1,22 +1,14 @@
 """Promote: a judgement that passed in; the champion's alias moved and its reference frozen. Never overrules a gate."""
 
-from typing import Any
-
 import dagster as dg
 
-from selfheal_assets.core.errors import AliasConflictError, TrainingError
-from selfheal_assets.core.gates import Verdict
-from selfheal_assets.core.incident import OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.record import Record
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.candidates import candidate_of
-from selfheal_assets.stages.champion import CHAMPION, PREVIOUS, SCORE, champion
-from selfheal_assets.stages.heal_decision import close, heal_decision
+from selfheal_assets.stages.heal_decision import heal_decision
 from selfheal_assets.stages.identity import attributes, key
 from selfheal_assets.stages.metadata import number, table
-from selfheal_assets.stages.train import tuned_for
-from selfheal_assets.stages.training_frame import BATCH, HOLDOUT, SPLIT
+from selfheal_assets.stages.succession import freeze_reference, passed, promote
 
 
 def champion_model(spec: ModelSpec) -> dg.AssetsDefinition:
@@ -29,8 +21,8 @@ def champion_model(spec: ModelSpec) -> dg.AssetsDefinition:
     )
     def champion_model(context: dg.AssetExecutionContext, selfheal: dg.ResourceParam[Services]) -> dg.MaterializeResult:
         decision = heal_decision(context, selfheal, spec)
-        report = _passed(selfheal, spec, decision)
-        before = _promote(selfheal, spec, report)
+        report = passed(selfheal, spec, decision)
+        before = promote(selfheal, spec, report)
         version = candidate_of(selfheal, spec, decision)
         return dg.MaterializeResult(
             metadata={
@@ -46,37 +38,6 @@ def champion_model(spec: ModelSpec) -> dg.AssetsDefinition:
     return champion_model
 
 
-def _passed(selfheal: Services, spec: ModelSpec, decision: Record) -> dict[str, Any]:
-    """The judgement, read again: the alias never moves on the word of the run alone."""
-    report = selfheal.batches.read_document(spec.name, f"validation-{decision.subject}")
-    if report is None or report["verdict"] != Verdict.PASS:
-        verdict = report["verdict"] if report else "no judgement"
-        raise TrainingError(
-            f"Only a candidate whose every gate passed may serve; received {verdict} for decision {decision.subject}. "
-            f"See {spec.name}/validation_report for the reasons."
-        )
-    return report
-
-
-def _promote(selfheal: Services, spec: ModelSpec, report: dict[str, Any]) -> str | None:
-    """Move the aliases, previous first, so that a crash between the two is mended by doing it again."""
-    serving = champion(selfheal, spec)
-    if serving is not None and serving.version == report["version"]:
-        return report["champion_version"]
-    judged_against = report["champion_version"]
-    if (serving.version if serving else None) != judged_against:
-        raise AliasConflictError(
-            f"A candidate may only replace the champion it was judged against, version {judged_against}; received "
-            f"version {serving.version if serving else None} under the alias. Materialize the validation report again."
-        )
-    if serving is not None:
-        previous = selfheal.registry.by_alias(spec.name, PREVIOUS)
-        expected = previous.version if previous else None
-        selfheal.registry.move_alias(spec.name, PREVIOUS, serving.version, expected=expected)
-    selfheal.registry.move_alias(spec.name, CHAMPION, report["version"], expected=judged_against)
-    return judged_against
-
-
 def reference_data(spec: ModelSpec) -> dg.AssetsDefinition:
     """The asset `m/reference_data`."""
 
@@ -87,20 +48,8 @@ def reference_data(spec: ModelSpec) -> dg.AssetsDefinition:
     )
     def reference_data(context: dg.AssetExecutionContext, selfheal: dg.ResourceParam[Services]) -> dg.MaterializeResult:
         decision = heal_decision(context, selfheal, spec)
-        report = _passed(selfheal, spec, decision)
-        rows, profile = _reference(selfheal, spec, decision, report)
-        selfheal.batches.write(spec.name, "reference", report["version"], rows)
-        selfheal.batches.write_document(spec.name, f"reference-{report['version']}", profile)
-        close(
-            selfheal,
-            spec,
-            decision.subject,
-            OutcomeStatus.PROMOTED,
-            version=report["version"],
-            reason=f"{spec.performance.metric} {report['metric']:.4f} on the holdout",
-            metric=report["metric"],
-            previous_version=report["champion_version"],
-        )
+        report = passed(selfheal, spec, decision)
+        rows, profile = freeze_reference(selfheal, spec, decision, report)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": len(rows),
@@ -111,29 +60,3 @@ def reference_data(spec: ModelSpec) -> dg.AssetsDefinition:
         )
 
     return reference_data
-
-
-def _reference(
-    selfheal: Services, spec: ModelSpec, decision: Record, report: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """At most `drift.reference_rows` of the champion's window, newest first; scores on its holdout only.
-
-    Scores of rows that it was trained on are closer to their labels than any new row's will be: as a reference they
-    would make every healthy batch look drifted.
-    """
-    window = tuned_for(selfheal, spec, decision).window
-    frame = selfheal.batches.read(spec.name, "training", decision.subject)
-    learned = list(dict.fromkeys(frame[BATCH]))[-window:]
-    rows = frame[frame[BATCH].isin(learned)].tail(spec.drift.reference_rows).reset_index(drop=True)
-    model = selfheal.registry.load(candidate_of(selfheal, spec, decision))
-    held_out = rows[SPLIT] == HOLDOUT
-    rows[SCORE] = float("nan")
-    rows.loc[held_out, SCORE] = model.score(rows.loc[held_out, selfheal.features.names(spec)])
-    return rows, {
-        "decision_id": decision.subject,
-        "metric_name": spec.performance.metric,
-        "metric": report["metric"],
-        "importance": report["importance"],
-        "batch_ids": list(dict.fromkeys(rows[BATCH])),
-        "detector": spec.drift.detector,
-    }

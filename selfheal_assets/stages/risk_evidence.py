@@ -36,7 +36,8 @@ def risk_evidence(selfheal: Services, spec: ModelSpec, batch_id: str, scores: "p
         status=found.status,
         batch_id=batch_id,
         champion_version=version,
-        event_time=scores[spec.data.event_timestamp].min().to_pydatetime(),
+        # When it was measured: labels of an older batch that came last make the newest statement about the stream.
+        event_time=selfheal.clock.now(),
         value=value,
         threshold=found.threshold,
         sample_size=found.rows,

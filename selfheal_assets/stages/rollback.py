@@ -4,14 +4,14 @@ import dagster as dg
 
 from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.errors import RegistryError
-from selfheal_assets.core.incident import OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
-from selfheal_assets.stages.champion import CHAMPION, PREVIOUS, champion
-from selfheal_assets.stages.heal_decision import close, decided_by_hand
+from selfheal_assets.stages.champion import champion
+from selfheal_assets.stages.heal_decision import decided_by_hand
 from selfheal_assets.stages.identity import DECISION_TAG, MODEL_TAG
 from selfheal_assets.stages.jobs import rollback_name
+from selfheal_assets.stages.take_back import take_back
 
 
 class Rollback(dg.Config):
@@ -27,27 +27,7 @@ def rollback(spec: ModelSpec) -> dg.JobDefinition:
     @dg.op(name=f"{spec.name}__rollback", description="Put the champion's alias back on the previous version.")
     def put_back(context: dg.OpExecutionContext, config: Rollback, selfheal: dg.ResourceParam[Services]) -> None:
         decision = _decision(context, selfheal, spec, config.reason)
-        serving, previous = (selfheal.registry.by_alias(spec.name, alias) for alias in (CHAMPION, PREVIOUS))
-        bad = decision.payload["champion_version"]
-        if previous is None or previous.version == bad:
-            raise RegistryError(
-                f"A rollback needs a previous version that differs from the champion; received champion {bad}, "
-                f"previous {previous and previous.version}. Retrain instead."
-            )
-        if serving is None or serving.version != previous.version:
-            selfheal.registry.move_alias(spec.name, CHAMPION, previous.version, expected=bad)
-        taken_back = next(v for v in selfheal.registry.versions(spec.name) if v.version == bad)
-        selfheal.registry.tag(taken_back, {"verdict": "ROLLED_BACK"})
-        profile = selfheal.batches.read_document(spec.name, f"reference-{previous.version}") or {}
-        close(
-            selfheal,
-            spec,
-            decision.subject,
-            OutcomeStatus.ROLLED_BACK,
-            version=previous.version,
-            reason=f"version {bad} was taken back: {config.reason}",
-            metric=profile.get("metric"),
-        )
+        take_back(selfheal, spec, decision, config.reason)
 
     @dg.job(
         name=rollback_name(spec),

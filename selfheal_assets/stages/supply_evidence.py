@@ -29,15 +29,23 @@ def supply_evidence(selfheal: Services, spec: ModelSpec) -> str:
         Signal.VOLUME: (assess_volume(quality, rows), newest),
         Signal.FRESHNESS: (assess_freshness(quality, landed_at, selfheal.clock.now()), registered[0]),
     }
+    counted = {Signal.VOLUME: tuple(record.subject for record in reversed(recent))}
     words = []
     for signal, (assessment, about) in found.items():
         if assessment is not None:
-            _record(selfheal, spec, signal, assessment, about)
+            _record(selfheal, spec, signal, assessment, about, counted.get(signal, ()))
             words.append(f"{signal} {assessment.status}: {assessment.reason}")
     return "; ".join(words)
 
 
-def _record(selfheal: Services, spec: ModelSpec, signal: Signal, found: SupplyAssessment, about: Record) -> None:
+def _record(
+    selfheal: Services,
+    spec: ModelSpec,
+    signal: Signal,
+    found: SupplyAssessment,
+    about: Record,
+    batch_ids: tuple[str, ...],
+) -> None:
     evidence = [
         Evidence.from_record(r) for r in selfheal.ledger.newest(spec.name, RecordKind.EVIDENCE, limit=EVIDENCE_READ)
     ]
@@ -56,6 +64,14 @@ def _record(selfheal: Services, spec: ModelSpec, signal: Signal, found: SupplyAs
         threshold=found.threshold,
         sample_size=0,
         reason=found.reason,
-        strength=None if found.value is None or not found.threshold else found.value / found.threshold,
+        strength=_strength(signal, found),
+        batch_ids=batch_ids,
     )
     selfheal.ledger.append(new.to_record(now, selfheal.ledger.head().sequence))
+
+
+def _strength(signal: Signal, found: SupplyAssessment) -> float | None:
+    """Too few rows and too old both grow beyond 1."""
+    if found.value is None or (signal is Signal.VOLUME and not found.value):
+        return None
+    return found.threshold / found.value if signal is Signal.VOLUME else found.value / found.threshold

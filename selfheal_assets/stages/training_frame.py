@@ -1,14 +1,17 @@
 """The frame that a candidate learns from and is judged on: built once a decision, then read. Never tunes or fits."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from selfheal_assets.core.errors import TrainingError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import LabelledRows, Services
 from selfheal_assets.stages.current_labels import labels_of
-from selfheal_assets.stages.features import feature_frame
+from selfheal_assets.stages.feature_frame import feature_frame
+from selfheal_assets.stages.identity import ROW_CAP_TAG
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,11 +20,29 @@ BATCH, SPLIT = "selfheal_batch_id", "selfheal_split"
 TRAIN, HOLDOUT = "train", "holdout"
 
 
-def build_frame(services: Services, spec: ModelSpec, batch_ids: Sequence[str]) -> "pd.DataFrame":
+def row_cap_of(tags: Mapping[str, str]) -> int | None:
+    """How many rows a run may take by its tag `selfheal/row_cap`; None: all. Raises TrainingError for another word."""
+    cap = tags.get(ROW_CAP_TAG)
+    if cap is not None and not (cap.isdecimal() and int(cap)):
+        raise TrainingError(f"The tag {ROW_CAP_TAG} must be a number of rows; received {cap!r}. Launch without it.")
+    return int(cap) if cap else None
+
+
+def thinned(rows: "pd.DataFrame", cap: int | None) -> "pd.DataFrame":
+    """At most `cap` rows, evenly spaced over their order: every batch, and train and holdout, keep their shares."""
+    if cap is None or len(rows) <= cap:
+        return rows
+    return rows.iloc[np.linspace(0, len(rows) - 1, cap).round().astype(int)].reset_index(drop=True)
+
+
+def build_frame(
+    services: Services, spec: ModelSpec, batch_ids: Sequence[str], row_cap: int | None = None
+) -> "pd.DataFrame":
     """Clean rows, labelled by now, of the batches with their point-in-time features, oldest first, split by time.
 
     The holdout is the most recent `holdout_share` of the smallest window's rows; event ids are unique over both parts.
-    Raises TrainingError when fewer than `training.min_rows` labelled rows remain to learn from.
+    With a `row_cap` the rows are thinned before their features are looked up, which is what takes the memory. Raises
+    TrainingError when fewer than `training.min_rows` labelled rows remain to learn from.
     """
     import pandas as pd
 
@@ -32,6 +53,7 @@ def build_frame(services: Services, spec: ModelSpec, batch_ids: Sequence[str]) -
         rows = rows[rows[spec.data.label].notna()]
         rows = rows.sort_values([spec.data.event_timestamp, spec.data.event_id], kind="stable")
         rows = rows.drop_duplicates(spec.data.event_id, keep="last").reset_index(drop=True)
+        rows = thinned(rows, row_cap)
     smallest = set(batch_ids[-min(spec.training.windows) :])
     held_out = round(spec.training.holdout_share * rows[BATCH].isin(smallest).sum()) if len(rows) else 0
     if len(rows) - held_out < spec.training.min_rows:

@@ -38,6 +38,7 @@ def candidate(decision_id: str, **changes: Any) -> Candidate:
         metrics={"roc_auc": 0.91},
         batch_ids=("b0", "b1"),
         data_hash="abc123",
+        origin={"trigger": "incident 1a: harmful_drift", "approval": "approved by ada", "decision_id": "not this"},
         sample=ROWS.head(5),
     )
     return dataclasses.replace(whole, **changes)
@@ -94,6 +95,7 @@ class RegistryContract(ABC):
         assert version.created_at.utcoffset() is not None
         wanted = {"decision_id": "d1", "data_hash": "abc123", "spec_fingerprint": spec("origin").fingerprint()}
         wanted |= {"metric.roc_auc": "0.91", "batch_ids": '["b0", "b1"]'}
+        wanted |= {"trigger": "incident 1a: harmful_drift", "approval": "approved by ada"}
         assert wanted.items() <= dict(version.tags).items()
         assert registry.by_alias("origin", "challenger") == version
         assert registry.by_alias("origin", "champion") is None

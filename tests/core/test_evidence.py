@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,17 @@ evidences = st.builds(
     threshold=numbers,
     sample_size=st.integers(0, 10**9),
     reason=st.text(),
+    strength=numbers,
+    batch_ids=st.lists(names, max_size=3).map(tuple),
+    details=st.dictionaries(
+        st.text(),
+        st.recursive(
+            st.one_of(numbers, st.booleans(), st.integers(-(2**53), 2**53), st.text()),
+            lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+            max_leaves=5,
+        ),
+        max_size=3,
+    ),
 )
 ONE = Evidence(
     model="m",
@@ -71,16 +83,35 @@ def test_the_record_s_fields() -> None:
             "threshold": 0.2,
             "sample_size": 2_000,
             "reason": "psi",
+            "strength": None,
+            "batch_ids": [],
+            "details": {},
         },
     )
+    whole = dataclasses.replace(ONE, strength=1.5, batch_ids=("b0", "b1"), details={"features": [{"psi": 0.3}]})
+    told = whole.to_record(NOW, 7).payload
+    assert (told["strength"], told["batch_ids"], told["details"]) == (1.5, ["b0", "b1"], {"features": [{"psi": 0.3}]})
+
+
+def test_a_record_without_the_batches_and_details_is_still_read() -> None:
+    """Whoever writes evidence need not know everything."""
+    record = through_json(ONE.to_record(NOW, 7))
+    bare = {k: v for k, v in record.payload.items() if k not in ("batch_ids", "details", "strength")}
+    assert Evidence.from_record(dataclasses.replace(record, payload=bare)) == ONE
 
 
 def test_the_key_is_the_measurement_not_its_result() -> None:
     """Measuring again the same try of a batch is the same record, whatever came out and whenever."""
     key = ONE.to_record(NOW, 1).key
-    for changes in ({"status": Status.CLEAR}, {"value": 0.9}, {"reason": "other"}, {"event_time": NOW - timedelta(1)}):
+    for changes in (
+        {"status": Status.CLEAR},
+        {"value": 0.9},
+        {"reason": "other"},
+        {"event_time": NOW - timedelta(1)},
+        {"details": {"a": 1}},
+    ):
         assert dataclasses.replace(ONE, **changes).to_record(NOW + timedelta(1), 1).key == key
-    others = [
+    others: list[dict[str, Any]] = [
         {"model": "n"},
         {"signal": Signal.PERFORMANCE},
         {"batch_id": "b2"},

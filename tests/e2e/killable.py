@@ -33,8 +33,9 @@ def _of_store(stage: str, nth: int = 1) -> Point:
     return Point("selfheal_assets.adapters.batch_store", "FileBatchStore.write", stage, nth)
 
 
-def _of_ledger(kind: str, *, before: bool = False) -> Point:
-    return Point("selfheal_assets.adapters.sql_ledger", "SqlLedger.append", f"RecordKind.{kind}:", before=before)
+def _of_ledger(word: str, *, before: bool = False) -> Point:
+    """At the writing of a record with that value, by its name: `Signal.DRIFT`."""
+    return Point("selfheal_assets.adapters.sql_ledger", "SqlLedger.append", f"<{word}:", before=before)
 
 
 POINTS = {
@@ -44,8 +45,12 @@ POINTS = {
     "bad rows kept, not settled": Point("selfheal_assets.adapters.batch_store", "FileBatchStore.write_quarantine"),
     "settled, not published": Point("selfheal_assets.adapters.feast_features", "FeastFeatures.publish", before=True),
     "offline features written, not online": Point("selfheal_assets.adapters.feast_features", "refresh", before=True),
-    "evidence recorded, not closed": _of_ledger("EVIDENCE"),
-    "decided, not requested": _of_ledger("DECISION"),
+    "evidence recorded, not closed": _of_ledger("Signal.DRIFT"),
+    "diagnosed, not decided": _of_ledger("IncidentState.DIAGNOSED", before=True),
+    "decided, not requested": _of_ledger("Action.RETRAIN"),
+    "ended, not verified": _of_ledger("IncidentState.VERIFYING", before=True),
+    "verified, not resolved": _of_ledger("IncidentState.RESOLVED", before=True),
+    "resolved": _of_ledger("IncidentState.RESOLVED"),
     "training set written": _of_store("training"),
     "study half done": Point("selfheal_assets.adapters.tuning_objective", "boost", nth=2, before=True),
     "version registered, no alias": Point(
@@ -60,7 +65,8 @@ POINTS = {
     "champion moved, no reference": Point(
         "selfheal_assets.adapters.mlflow_registry", "MlflowRegistry.move_alias", "champion"
     ),
-    "reference written, outcome not": _of_ledger("OUTCOME", before=True),
+    "reference written, outcome not": _of_ledger("RecordKind.OUTCOME", before=True),
+    "outcome written, its step not ended": _of_ledger("RecordKind.OUTCOME"),
 }
 
 
@@ -165,7 +171,8 @@ def _batches(services: Any, spec: Any) -> dict[str, Any]:
     store, ledger = services.batches, services.ledger
     ids = sorted({r.subject for r in ledger.after(spec.name, RecordKind.BATCH_REGISTERED, 0, 1_000)})
     settled = ledger.current(spec.name, RecordKind.BATCH_SETTLED, ids)
-    evidence = ledger.after(spec.name, RecordKind.EVIDENCE, 0, 1_000)
+    # Of batches; what is about the making of a candidate bears the decision's name.
+    evidence = [e for e in ledger.after(spec.name, RecordKind.EVIDENCE, 0, 1_000) if e.subject in ids]
     bad = {b: store.read_quarantine(spec.name, b)[0] for b in ids if store.quarantine(spec.name, b).exists()}
     return {
         "batches": {
@@ -200,21 +207,39 @@ def _models(services: Any, spec: Any) -> dict[str, Any]:
     client = MlflowClient(services.tracking_uri)
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
     reports = {o.subject: services.batches.read_document(spec.name, f"validation-{o.subject}") for o in outcomes}
+    # An incident is named by its place in the ledger, which failed runs move, and its decisions are named by it.
+    names = {d.subject: f"decision {number}" for number, d in enumerate(decisions)}
     return {
-        "retrains": {
-            d.subject: [d.payload["cause"], d.status, d.payload["training_batches"]]
+        "decisions": [
+            [d.payload["cause"], d.payload["action"], d.status, d.payload["batch_ids"], d.payload["training_batches"]]
             for d in decisions
-            if d.payload["action"] == "retrain"
-        },
-        "quarantines": sorted(d.payload["batch_ids"][0] for d in decisions if d.payload["action"] == "quarantine"),
-        "outcomes": [[o.subject, o.status, o.payload["version"]] for o in outcomes],
-        "versions": dict(Counter(v.tags["decision_id"] for v in registry.versions(spec.name))),
+        ],
+        "incidents": _incidents(services, spec, names),
+        "outcomes": [[names[o.subject], o.status, o.payload["version"]] for o in outcomes],
+        "versions": dict(Counter(names[v.tags["decision_id"]] for v in registry.versions(spec.name))),
         "aliases": {alias: version.version if version else None for alias, version in aliases.items()},
         "learned_from": {v.version: json.loads(v.tags["batch_ids"]) for v in registry.versions(spec.name)},
-        "metrics": {subject: report["metric"] for subject, report in reports.items() if report},
+        "metrics": {names[subject]: report["metric"] for subject, report in reports.items() if report},
         "references": {
             v.version: len(services.batches.read(spec.name, "reference", v.version))
             for v in registry.versions(spec.name)
         },
         "mlflow_runs": dict(Counter(run.info.status for run in runs)),
     }
+
+
+def _incidents(services: Any, spec: Any, names: dict[str, str]) -> list[Any]:
+    """In the order of opening: what each is about, what was tried, and every state that it went through."""
+    from selfheal_assets.stages.case_file import case_file, incident_ids
+
+    cases = [case_file(services.ledger, spec, i) for i in incident_ids(services.ledger, spec, limit=1_000)]
+    return [
+        [
+            case.incident.cause,
+            list(case.incident.batch_ids),
+            [[a.action, names[a.decision_id], a.result, a.version] for a in case.incident.tried],
+            [transition.state for transition in case.transitions],
+        ]
+        for case in cases
+        if case
+    ]

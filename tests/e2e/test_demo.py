@@ -27,7 +27,7 @@ def test_the_demonstration_heals_on_a_real_daemon(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-2000:]
     told = json.loads(result.read_text(encoding="utf-8"))
     assert told["ok"]
-    assert told["rows"]["landed"] == told["rows"]["clean"] + told["rows"]["quarantined"] == 13 * 2000
+    assert told["rows"]["landed"] == told["rows"]["clean"] + told["rows"]["quarantined"] == 15 * 2000
     assert told["retrains_promoted"] == 1
     (healed,) = [i for i in told["incidents"] if i["action"] == "retrain"]
     assert healed["cause"] == "harmful_drift"

@@ -20,21 +20,31 @@ ROWS, SECONDS = 700, 120
 PHASES = (
     [(0, "healthy"), (1, "healthy"), (2, "bad_rows"), (3, "truncated_file")],
     [(4, "harmful_shift"), (5, "harmful_shift"), (6, "unit_change")],
+    [(7, "harmful_shift")],
 )
-"""Batches that land together; each phase ends with a retraining."""
+"""Batches that land together; the first two phases end with a retraining, the last verifies the second."""
 DEATHS = (
     ["file taken", "second raw batch written", "decided, not requested", "training set written", "study half done"],
     [
         "second clean batch written",
         "offline features written, not online",
         "evidence recorded, not closed",
+        "diagnosed, not decided",
         "version registered, no alias",
         "champion moved, no reference",
+        "ended, not verified",
     ],
+    ["verified, not resolved"],
 )
 OTHER_DEATHS = (
     ["bad rows kept, not settled", "settled, not published", "judged, not promoted", "reference written, outcome not"],
-    ["settled, not published", "previous moved, champion not", "reference written, outcome not"],
+    [
+        "settled, not published",
+        "previous moved, champion not",
+        "reference written, outcome not",
+        "outcome written, its step not ended",
+    ],
+    ["resolved"],
 )
 """Where processes die in each phase. A retraining is tried three times, and so is an ingest before it is split up."""
 
@@ -111,7 +121,7 @@ def test_the_end_is_the_same_as_if_nothing_had_happened(
 def assert_what_should_have_happened(state: dict[str, Any]) -> None:
     """So that two homes in which nothing happened are not the same."""
     statuses = [status for status, _ in state["batches"].values()]
-    assert statuses == ["CLEAN", "CLEAN", "PARTIAL", "QUARANTINED", "CLEAN", "CLEAN", "QUARANTINED"]
+    assert statuses == ["CLEAN", "CLEAN", "PARTIAL", "QUARANTINED", "CLEAN", "CLEAN", "QUARANTINED", "CLEAN"]
     assert all(
         rows["rows_landed"] == rows["rows_clean"] + rows["rows_quarantined"] for _, rows in state["batches"].values()
     )
@@ -120,3 +130,11 @@ def assert_what_should_have_happened(state: dict[str, Any]) -> None:
     assert list(state["versions"].values()) == [1, 1]
     assert set(state["evidence"].values()) == {1}
     assert (state["open"], state["landing"], state["unfinished_runs"]) == ([], [], 0)
+    decided = [(cause, action) for cause, action, *_ in state["decisions"]]
+    assert decided.count(("no_champion", "retrain")) == decided.count(("harmful_drift", "retrain")) == 1
+    by_cause = {cause: (tried, states) for cause, _, tried, states in state["incidents"]}
+    ((action, _, result, version),), states = by_cause["harmful_drift"]
+    assert (action, result, version) == ("retrain", "verified", "2")
+    assert states == ["OPEN", "DIAGNOSED", "HEALING", "VERIFYING", "RESOLVED"]
+    broken = {batch for cause, batches, *_ in state["incidents"] if cause == "bad_data" for batch in batches}
+    assert len(broken) == 3

@@ -13,6 +13,7 @@ import pytest
 
 from selfheal_assets.adapters.label_store import FileLabelStore
 from selfheal_assets.components.declaration import load_spec
+from selfheal_assets.core.failures import LONGEST_DELAY
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.project import MODELS, PROJECT
@@ -26,10 +27,28 @@ SPEC = load_spec(PROJECT / MODELS / "payments" / "defs.yaml")
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+class SetClock:
+    """A failed run is asked for again after a while."""
+
+    moment = BEGINNING
+
+    def now(self) -> datetime:
+        return self.moment
+
+
 class Sensors(InProcessLoop):
     """The daemon's part with runs that begin, and end only when a test says how."""
 
     requests: list[dg.RunRequest]
+
+    def next_try(self) -> list[str]:
+        """The runs that a tick asks for; else those that it asks for when there is no more reason to wait."""
+        launched = self.tick("labels")
+        if not launched:
+            assert isinstance(self.services.clock, SetClock)
+            self.services.clock.moment += LONGEST_DELAY
+            launched = self.tick("labels")
+        return launched
 
     def _execute(self, sensor: str, job_name: str, request: dg.RunRequest) -> str:
         self.requests.append(request)
@@ -68,7 +87,7 @@ def empty_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sensors(empty_instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sensors]:
     monkeypatch.setattr(dg.SensorEvaluationContext, "log", logging.Logger("sensors"))
     shutil.copytree(empty_instance, tmp_path / "dagster")
-    services = Services(tmp_path)
+    services = Services(tmp_path, clock=SetClock())
     services.ledger.initialise()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
         made = Sensors(services, SPEC, instance)
@@ -186,13 +205,15 @@ class TestFiles:
         (run,) = sensors.tick("labels")
         assert taken(sensors) == [file_id]
         sensors.ends(run, well=False)
-        assert len(sensors.tick("labels")) == 1
+        assert sensors.tick("labels") == []
+        assert "the next try is not before" in sensors.said
+        assert len(sensors.next_try()) == 1
         assert sensors.last.run_key == f"payments-labels-from-{file_id}-2"
 
     def test_a_poisonous_file_is_tried_with_the_others_then_alone_then_given_up(self, sensors: Sensors) -> None:
         poison, good = land(sensors, "a-poison.csv", "1"), land(sensors, "b-good.csv", "2")
         asked = []
-        while launched := sensors.tick("labels"):
+        while launched := sensors.next_try():
             asked.append((sensors.last.tags[LABELS_TAG], sensors.last.tags.get(ALONE_TAG)))
             if asked[-1][0] == f"from-{good}":
                 joined(sensors, wait=False)
@@ -204,7 +225,7 @@ class TestFiles:
         assert len({request.run_key for request in sensors.requests}) == len(sensors.requests)
         folder = sensors.services.labels.quarantined("payments", poison)
         assert (folder / "bytes.csv").read_text() == "payment_id,is_fraud\n1,1\n"
-        assert "crashed 3 times" in (folder / "reason.json").read_text()
+        assert "failed 3 times" in (folder / "reason.json").read_text()
         assert len(notices(sensors)) == 1
         assert "'a-poison.csv' is in quarantine" in notices(sensors)[0]
 
@@ -212,7 +233,7 @@ class TestFiles:
         poison = land(sensors, "a.csv", "1")
         taken(sensors)
         for _ in range(6):
-            (run,) = sensors.tick("labels")
+            (run,) = sensors.next_try()
             sensors.ends(run, well=False)
         assert sensors.tick("labels") == []
         assert "all are in quarantine" in sensors.said
@@ -275,12 +296,12 @@ class TestWaiting:
         joined(sensors)
         batch(sensors, 1, "1")
         for _ in range(3):
-            (run,) = sensors.tick("labels")
+            (run,) = sensors.next_try()
             sensors.ends(run, well=False)
         for _ in range(3):
             assert sensors.tick("labels") == []
         assert len(notices(sensors)) == 1
-        assert "crashed 3 times" in notices(sensors)[0]
+        assert "failed 3 times" in notices(sensors)[0]
         assert sensors.services.labels.waiting_rows("payments") == 1
         batch(sensors, 2, "1")
         assert len(sensors.tick("labels")) == 1

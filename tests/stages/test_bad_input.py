@@ -329,7 +329,9 @@ def test_one_class_teaches_no_model_and_the_next_batch_flows(loop: InProcessLoop
     ids = [land(learner, f"one-class-{n}.parquet", as_parquet(healthy(n, 700).assign(is_fraud=0))) for n in (95, 96)]
     learner.settle()
     assert [settled(learner, batch_id).status for batch_id in ids] == [CLEAN, CLEAN]
-    (decision,) = loop.services.ledger.newest("payments", RecordKind.DECISION, status="DECIDED", limit=1)
+    decided = loop.services.ledger.newest("payments", RecordKind.DECISION, limit=99)
+    (decision,) = (d for d in decided if d.payload["action"] == "retrain" and d.status == "DECIDED")
+    assert decision.payload["cause"] == "no_champion"
     (outcome,) = loop.services.ledger.newest("payments", RecordKind.OUTCOME, limit=5)
     assert decision.payload["training_batches"] == ids
     assert (outcome.subject, outcome.status) == (decision.subject, "FAILED")

@@ -113,6 +113,11 @@ def notices(loop: InProcessLoop) -> str:
     return path.read_text() if path.exists() else ""
 
 
+def said(loop: InProcessLoop) -> str:
+    """What the labels' sensor said last."""
+    return next(words for words in reversed(loop.ticks) if words.startswith("payments_labels:"))
+
+
 def last_join(loop: InProcessLoop) -> dict[str, Any]:
     event = loop.instance.get_latest_materialization_event(dg.AssetKey(["payments", "labels"]))
     assert event is not None
@@ -129,7 +134,7 @@ def test_the_first_model_is_learned_from_the_labels_that_came(loop: InProcessLoo
     assert (frame.set_index("payment_id")["is_fraud"] == known).all()
     settled = told(loop, RecordKind.BATCH_SETTLED, 0)
     assert (settled[0].status, settled[0].payload["labelled_rows"]) == ("CLEAN", 0)
-    assert labelled_rows(loop.services, loop.spec, settled) == {batch_of(loop, 0): ROWS}
+    assert labelled_rows(loop.services.ledger, loop.spec, settled) == {batch_of(loop, 0): ROWS}
     assert current(loop, 2).isna().all()
 
 
@@ -212,7 +217,7 @@ def test_labels_wait_for_their_batch(loop: InProcessLoop) -> None:
     land_labels(loop, "early.parquet", pd.concat([labels(13), labels(12, slice(0, 5))]))
     loop.settle()
     assert (last_join(loop)["waiting"], last_join(loop)["batches_touched"]) == (ROWS + 5, 0)
-    assert f"{ROWS + 5} labels wait for their batch" in loop.ticks[-3]
+    assert f"{ROWS + 5} labels wait for their batch" in said(loop)
     land_batch(loop, 12)
     loop.settle()
     assert current(loop, 12).count() == 5
@@ -222,7 +227,7 @@ def test_labels_wait_for_their_batch(loop: InProcessLoop) -> None:
     assert joined_truly(loop, 13)
     assert performance(loop, 13)[0].details["matured"] == 1.0
     assert last_join(loop)["waiting"] == 0
-    assert "no labels wait" in loop.ticks[-3]
+    assert "no labels wait" in said(loop)
 
 
 def test_a_batch_may_bring_labels_and_late_ones_overrule_them(loop: InProcessLoop) -> None:

@@ -27,6 +27,8 @@ from selfheal_assets.simulator.payments import PaymentsWorld, Regime
 from selfheal_assets.stages import plots
 
 ROWS, BAD = 300, 6
+MEASURED = ("drift", "score_drift", "estimated_performance", "performance", "prior")
+"""Signals that are about every clean row of one batch."""
 WORLD = PaymentsWorld(seed=5)
 
 
@@ -129,14 +131,17 @@ def records(loop: InProcessLoop) -> int:
 
 
 def went_downstream(loop: InProcessLoop, batch_id: str, rows: int) -> bool:
-    """Features, scores and both kinds of evidence stand for all clean rows."""
+    """Features, scores and every kind of evidence stand for all clean rows, and for this try of the batch alone."""
     batches, ledger = loop.services.batches, loop.services.ledger
-    evidence = ledger.newest("payments", RecordKind.EVIDENCE, subject=batch_id, limit=2)
     lengths = {stage: len(batches.read("payments", stage, batch_id)) for stage in ("features", "scores")}
-    sizes = {e.payload["signal"]: e.payload["sample_size"] for e in evidence}
+    statements = ledger.newest("payments", RecordKind.EVIDENCE, subject=batch_id, limit=99)
+    tried_at = max(record.sequence for record in waivers(loop, batch_id))
+    sizes = {e.payload["signal"]: e.payload["sample_size"] for e in statements if e.sequence > tried_at}
     return (
         lengths == {"features": rows, "scores": rows}
-        and sizes == {"drift": rows, "performance": rows}
+        and {signal: sizes.get(signal) for signal in MEASURED} == dict.fromkeys(MEASURED, rows)
+        and "risk" in sizes
+        and "quality" in sizes
         and ledger.open_batches("payments", limit=1) == []
     )
 

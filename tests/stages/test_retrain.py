@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from selfheal_assets.components.declaration import load_spec
-from selfheal_assets.core.incident import OutcomeStatus
+from selfheal_assets.core.causes import Action, Cause
+from selfheal_assets.core.incident import OutcomeStatus, Result
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import RecordKind
 from selfheal_assets.operations import story
@@ -17,6 +18,7 @@ from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.project import MODELS, PROJECT
 from selfheal_assets.simulator.landing import simulate
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
+from selfheal_assets.stages.governance import GOVERNED, again, is_governed
 from selfheal_assets.wiring import Services
 
 ROWS = 900
@@ -88,16 +90,65 @@ def test_the_same_decision_run_again_changes_nothing(loop: InProcessLoop) -> Non
     assert outcomes(loop) == [OutcomeStatus.PROMOTED]
 
 
+def assert_governed(loop: InProcessLoop) -> None:
+    """The version, its run and its outcome say what set the heal off, on which data, and who let it through."""
+    import mlflow
+
+    version = loop.services.registry.by_alias("payments", "champion")
+    assert version is not None
+    decision = loop.services.ledger.newest("payments", RecordKind.DECISION, subject=version.tags["decision_id"])[0]
+    run = mlflow.MlflowClient(loop.services.tracking_uri).get_run(version.run_id)
+    for tags in (version.tags, run.data.tags):
+        assert tags["trigger"] == f"incident {decision.payload['incident']}: harmful_drift"
+        assert tags["approval"] == "none needed: the policy let it through"
+        assert tags.keys() >= GOVERNED
+    assert is_governed(version, decision)
+    outcome = loop.services.ledger.newest("payments", RecordKind.OUTCOME, subject=decision.subject)[0]
+    assert outcome.payload["mlflow_run_id"] == version.run_id
+    assert outcome.payload["mlflow"] == loop.services.registry.link(version)
+
+
 def test_harm_is_healed_and_a_person_can_take_it_back_once(loop: InProcessLoop) -> None:
     drop(loop.services, 2, ["harmful_shift", "harmful_shift"])
     loop.settle()
     assert aliases(loop) == {"champion": "2", "challenger": "2", "previous": "1"}
+    assert_governed(loop)
     config = {"ops": {"payments__rollback": {"config": {"reason": "complaints"}}}}
     assert loop.run("rollback", run_config=config)
     assert aliases(loop)["champion"] == "1"
     assert outcomes(loop)[-1] == OutcomeStatus.ROLLED_BACK
+    incident = story.case_files(loop.services, loop.spec)[-1].incident
+    assert incident.cause is Cause.HARMFUL_DRIFT
+    assert [(a.action, a.result) for a in incident.tried] == [(Action.RETRAIN, Result.ACTED)]
+    taken_back = next(v for v in loop.services.registry.versions("payments") if v.version == "2")
+    by_hand = loop.services.ledger.newest("payments", RecordKind.DECISION)[0]
+    assert is_governed(taken_back, by_hand)
+    assert taken_back.tags[again(by_hand)] == "bad_release: complaints; approval: none asked: a person launched it"
     assert not loop.run("rollback", run_config=config), "there is nothing left to go back to"
     assert aliases(loop)["champion"] == "1"
+
+
+def test_what_was_taken_back_is_no_archive_and_a_new_model_is_trained_at_once(loop: InProcessLoop) -> None:
+    """The world did not move back: reinstating is tried first, finds nothing, and costs the model no failed run."""
+    drop(loop.services, 4, ["healthy", "healthy"], usual=Regime.HARMFUL_SHIFT)
+    loop.settle()
+    incident = story.case_files(loop.services, loop.spec)[-1].incident
+    assert incident.cause is Cause.HARMFUL_DRIFT
+    assert [(a.action, a.result) for a in incident.tried] == [
+        (Action.REINSTATE, Result.NONE_FITS),
+        (Action.RETRAIN, Result.ACTED),
+    ]
+    assert aliases(loop) == {"champion": "3", "challenger": "3", "previous": "1"}
+    none_fits, promoted = loop.services.ledger.newest("payments", RecordKind.OUTCOME, limit=2)[::-1]
+    assert (none_fits.subject, promoted.subject) == tuple(a.decision_id for a in incident.tried)
+    assert (none_fits.status, none_fits.payload["result"]) == (OutcomeStatus.REFUSED, Result.NONE_FITS)
+    assert "no earlier version can be compared" in none_fits.payload["reason"]
+    (run,) = loop.instance.get_runs(dg.RunsFilter(tags={"selfheal/decision": none_fits.subject}))
+    assert run.is_success
+    skipped = {
+        stats.step_key for stats in loop.instance.get_run_step_stats(run.run_id) if stats.status.value == "SKIPPED"
+    }
+    assert {f"payments__{name}" for name in ("validation_report", "champion_model", "reference_data")} == skipped
 
 
 def test_a_candidate_that_fails_a_gate_never_serves(loop: InProcessLoop) -> None:
