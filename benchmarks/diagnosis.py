@@ -54,12 +54,20 @@ def plan(fault: str) -> tuple[str, ...]:
     return ("healthy",) * FIRST_BATCHES + lasting
 
 
-def episode(
-    spec: ModelSpec, fault: str, seed: int, rows: int, labels_after: int, known: Mapping[int, BatchJudgement]
-) -> Episode:
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all histories of one measurement share."""
+
+    spec: ModelSpec
+    rows: int
+    labels_after: int
+    warm: bool
+
+
+def episode(setting: Setting, fault: str, seed: int, known: Mapping[int, BatchJudgement]) -> Episode:
     """Play one history with the policy and, where it changed the champion, without it."""
-    source = Source(plan=plan(fault), rows=rows, seed=seed)
-    history, played = played_through(spec, source, Policy(), labels_after, judgements=known)
+    source = Source(plan=plan(fault), rows=setting.rows, seed=seed, warm=setting.warm)
+    history, played = played_through(setting.spec, source, Policy(), setting.labels_after, judgements=known)
     acted = [h for h in played.heals if h.at >= FIRST_BATCHES and h.action in TOUCHES_PRODUCTION]
     return Episode(
         fault=fault,
@@ -67,7 +75,7 @@ def episode(
         truth=Cause(fault_named(fault).cause),
         diagnosed=diagnosed(history, played, fault),
         actions=tuple(f"{h.action} {h.outcome.lower()}" for h in acted),
-        gain=_gain(spec, source, labels_after, history, played),
+        gain=_gain(setting, source, history, played),
         judgements={at: one for at, one in played.judgements.items() if at < FIRST_BATCHES},
     )
 
@@ -79,36 +87,28 @@ def diagnosed(history: History, played: Played, fault: str) -> Cause:
     return min(causes, key=GRAVITY.index, default=Cause.NONE)
 
 
-def _gain(spec: ModelSpec, source: Source, labels_after: int, history: History, played: Played) -> float:
+def _gain(setting: Setting, source: Source, history: History, played: Played) -> float:
     changes = [h.at for h in played.heals if h.at >= FIRST_BATCHES and h.outcome in TOOK_EFFECT]
     if not changes:
         return nan
     # The champion that stood before the fault, however it came to stand, serves on.
     first = frozenset(h.at for h in played.heals if h.at < FIRST_BATCHES and h.cause is not Cause.NO_CHAMPION)
     never = Schedule("never", first)
-    _, without = played_through(spec, source, never, labels_after, judgements=played.judgements)
+    _, without = played_through(setting.spec, source, never, setting.labels_after, judgements=played.judgements)
     truths = [Truth.of(arrival) for arrival in history.arrivals]
     places = [at for at in judged_places(truths, [played, without]) if at > changes[0]]
     means = [fmean(s.value for s in play.scored if s.at in places) if places else nan for play in (played, without)]
     return means[0] - means[1]
 
 
-def measure(
-    spec: ModelSpec,
-    faults: Sequence[str],
-    seeds: int,
-    rows: int,
-    labels_after: int,
-    progress: Callable[[], None],
-) -> list[Episode]:
+def measure(setting: Setting, faults: Sequence[str], seeds: int, progress: Callable[[], None]) -> list[Episode]:
     """Every fault times every seed, on every core; a healthy history a seed first, whose checks the others share."""
     episodes = list[Episode]()
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
 
         def played(wanted: Sequence[tuple[str, int]], known: Mapping[int, Mapping[int, BatchJudgement]]) -> None:
             futures = [
-                pool.submit(episode, spec, fault, seed, rows, labels_after, known.get(seed, NOTHING_KNOWN))
-                for fault, seed in wanted
+                pool.submit(episode, setting, fault, seed, known.get(seed, NOTHING_KNOWN)) for fault, seed in wanted
             ]
             for future in as_completed(futures):
                 episodes.append(future.result())
@@ -121,8 +121,9 @@ def measure(
     return sorted(episodes, key=lambda e: (order.index(e.fault), e.seed))
 
 
-def report(spec: ModelSpec, episodes: Sequence[Episode], rows: int, labels_after: int) -> str:
+def report(setting: Setting, episodes: Sequence[Episode]) -> str:
     """The figures as Markdown."""
+    spec = setting.spec
     faulty = [e for e in episodes if e.fault != "healthy"]
     right = sum(e.diagnosed is e.truth for e in faulty)
     lowered = [e for e in episodes if e.gain < 0.0]
@@ -130,8 +131,8 @@ def report(spec: ModelSpec, episodes: Sequence[Episode], rows: int, labels_after
     names = len({e.fault for e in faulty})
     return "\n".join(
         [
-            f"{names} faults x {len({e.seed for e in episodes})} seeds, {rows:,} rows a batch, labels {labels_after} "
-            f"batch(es) late. The goals: {RIGHT_GOAL:.0%} right causes, at most {HARMED_GOAL:.0%} of episodes harmed.",
+            f"{names} faults x {len({e.seed for e in episodes})} seeds, {setting.rows:,} rows a batch, labels "
+            f"{setting.labels_after} batch(es) late{'' if setting.warm else ', a feed without a past'}. The goals: {RIGHT_GOAL:.0%} right causes, at most {HARMED_GOAL:.0%} of episodes harmed.",
             "",
             f"**Right cause: {right} of {len(faulty)} episodes, {right / len(faulty):.1%}.** "
             f"**Episodes whose action lowered the {spec.performance.metric} by more than the gate's margin of "
@@ -190,7 +191,8 @@ def page(figures: str) -> str:
 
 Written by `python benchmarks/diagnosis.py --write`. Each episode is a history of its own: {FIRST_BATCHES} healthy
 batches, from which the first model is learned, then the fault. A fault of the world stays for {LASTING} batches; one of
-a file or its rows hits a single batch, and {AFTER} healthy ones follow. The real checks, detectors, core, trainer and
+a file or its rows hits a single batch, and {AFTER} healthy ones follow. The feed is three days old when the first batch
+comes (`--cold`: it is not, and all inputs that look back differ from the reference by the missing past). The real checks, detectors, core, trainer and
 gates run in one process on a simulated clock, with one set of XGBoost parameters in place of a search.
 
 The diagnosed cause of an episode is the gravest one that an incident with one of the damaged batches was given; `none`
@@ -208,6 +210,7 @@ def main(
     rows: Annotated[int, typer.Option(min=1_000, help="Rows a batch.")] = 2_500,
     labels_after: Annotated[int, typer.Option(min=0, help="Labels come so many batches late.")] = 1,
     faults: Annotated[str, typer.Option(help="Names, separated by commas; all unless given.")] = "",
+    cold: Annotated[bool, typer.Option("--cold", help="Let the feed begin with the first batch.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Also write docs/diagnosis.md.")] = False,
 ) -> None:
     """Play every fault through the loop, and print what it was taken for."""
@@ -215,16 +218,16 @@ def main(
     from rich.progress import Progress
 
     try:
-        spec = model_named(MODEL)
+        setting = Setting(spec=model_named(MODEL), rows=rows, labels_after=labels_after, warm=not cold)
         wanted = [fault_named(name.strip()).name for name in faults.split(",") if name.strip()]
         wanted = wanted or [name for name in FAULTS if name != "healthy"]
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task("episodes", total=(len(wanted) + 1) * seeds)
-            episodes = measure(spec, wanted, seeds, rows, labels_after, lambda: progress.advance(bar))
+            episodes = measure(setting, wanted, seeds, lambda: progress.advance(bar))
     except SelfhealError as error:
         Console(stderr=True).print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
-    figures = report(spec, episodes, rows, labels_after)
+    figures = report(setting, episodes)
     print(figures, flush=True)
     if write:
         REPORT.write_text(page(figures), encoding="utf-8")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FIRST_BATCHES = 8
 """Healthy ones before the first episode: the first model learns from some, and shows its usual figures on the rest."""
 WORLD_WEIGHT = 3
+WARM_BATCHES = 12
+"""Three days of payments before the first batch: without them its rows alone would have no history, and every batch
+after it would differ from the reference by that."""
 HANDLING = timedelta(minutes=1)
 
 
@@ -50,6 +53,8 @@ class History:
     arrivals: tuple[Arrival, ...]
     features: tuple[str, ...] | None
     """Columns of the rows that are the model's features; None: computed as the payments model's are."""
+    before: "pd.DataFrame | None" = None
+    """Rows of the feed from before the first batch, known to the feature store alone."""
     checked: bool
     """Whether the declared checks are run on the rows: not on those that passed them when they were recorded."""
 
@@ -75,26 +80,34 @@ def of_the_world(fault: Fault) -> bool:
     return fault.regime is not Regime.HEALTHY
 
 
-def simulated(spec: ModelSpec, plan: Sequence[str], rows: int, seed: int, *, usual: str = "healthy") -> History:
+def simulated(spec: ModelSpec, plan: Sequence[str], rows: int, seed: int, *, warm: bool = True) -> History:
     """The payments world, one batch for each fault name of `plan`. The same arguments give the same history.
 
-    Healthy batches are drawn from the regime `usual`. Raises SpecError for a model of other data than the world's.
+    `warm`: the feed is three days old when the first batch comes, so that accounts have a history. Raises SpecError for
+    a model of other data than the world's.
     """
     _require_payments(spec)
     types = declared_types(spec)
     with tempfile.TemporaryDirectory(prefix="selfheal-history-") as scratch:
-        arrivals = tuple(_arrivals(plan, rows, seed, Regime(usual), types, Path(scratch)))
-    return History(name=f"simulated, seed {seed}", arrivals=arrivals, features=None, checked=True)
+        arrivals = tuple(_arrivals(plan, rows, seed, types, Path(scratch)))
+    before = _before(rows, seed) if warm else None
+    return History(name=f"simulated, seed {seed}", arrivals=arrivals, features=None, before=before, checked=True)
 
 
-def _arrivals(
-    plan: Sequence[str], rows: int, seed: int, usual: Regime, types: Mapping[str, str], folder: Path
-) -> Iterator[Arrival]:
-    for name, group in groupby(enumerate(plan), key=lambda item: item[1]):
+def _before(rows: int, seed: int) -> "pd.DataFrame":
+    import pandas as pd
+
+    world = PaymentsWorld(seed=seed)
+    frame = pd.concat([world.batch(index, rows, Regime.HEALTHY) for index in range(WARM_BATCHES)], ignore_index=True)
+    return frame.assign(event_timestamp=frame["event_timestamp"].dt.as_unit("us"))
+
+
+def _arrivals(plan: Sequence[str], rows: int, seed: int, types: Mapping[str, str], folder: Path) -> Iterator[Arrival]:
+    for name, group in groupby(enumerate(plan, start=WARM_BATCHES), key=lambda item: item[1]):
         part = list(group)
         # A gradual change begins with its own episode.
         world, fault = PaymentsWorld(seed=seed, since=part[0][0]), fault_named(name)
-        for dropped in simulate(world, part, rows, folder, usual=usual):
+        for dropped in simulate(world, part, rows, folder):
             yield _arrival(dropped.path, dropped.index, fault, types)
 
 

@@ -188,6 +188,8 @@ def _features(spec: ModelSpec, history: History) -> FrameFeatures:
     if history.features is not None:
         return FrameFeatures(spec.data.event_id, history.features, lambda rows: rows)
     payments = PaymentsFeatures(spec.features.request)
+    if history.before is not None:
+        payments(history.before)
     return FrameFeatures(spec.data.event_id, payments.names, payments)
 
 

@@ -26,13 +26,14 @@ class Source:
     plan: tuple[str, ...] = ()
     rows: int = 2_500
     seed: int = 7
+    warm: bool = True
     recorded: Path | None = None
     batches: int | None = None
 
     def read(self, spec: ModelSpec) -> History:
         if self.recorded is not None:
             return recorded(spec, self.recorded, self.batches)
-        return simulated(spec, self.plan, self.rows, self.seed)
+        return simulated(spec, self.plan, self.rows, self.seed, warm=self.warm)
 
 
 def sources_of(
