@@ -21,11 +21,11 @@ class Size:
 
     stationary_streams: int = 24
     stationary_batches: int = 120
-    harmful_streams: int = 60
-    gradual_streams: int = 40
-    other_streams: int = 20
-    benign_streams: int = 25
-    evidently_streams: int = 4
+    harmful_streams: int = 48
+    gradual_streams: int = 24
+    other_streams: int = 12
+    benign_streams: int = 20
+    evidently_streams: int = 3
     """Of each scenario: an answer of Evidently's takes longer than everything else of a batch."""
     evidently_batches: int = 10
     """Of each stationary stream."""

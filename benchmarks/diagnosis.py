@@ -132,7 +132,8 @@ def report(setting: Setting, episodes: Sequence[Episode]) -> str:
     return "\n".join(
         [
             f"{names} faults x {len({e.seed for e in episodes})} seeds, {setting.rows:,} rows a batch, labels "
-            f"{setting.labels_after} batch(es) late{'' if setting.warm else ', a feed without a past'}. The goals: {RIGHT_GOAL:.0%} right causes, at most {HARMED_GOAL:.0%} of episodes harmed.",
+            f"{setting.labels_after} batch(es) late{'' if setting.warm else ', a feed without a past'}. "
+            f"The goals: {RIGHT_GOAL:.0%} right causes, at most {HARMED_GOAL:.0%} of episodes harmed.",
             "",
             f"**Right cause: {right} of {len(faulty)} episodes, {right / len(faulty):.1%}.** "
             f"**Episodes whose action lowered the {spec.performance.metric} by more than the gate's margin of "
@@ -192,8 +193,9 @@ def page(figures: str) -> str:
 Written by `python benchmarks/diagnosis.py --write`. Each episode is a history of its own: {FIRST_BATCHES} healthy
 batches, from which the first model is learned, then the fault. A fault of the world stays for {LASTING} batches; one of
 a file or its rows hits a single batch, and {AFTER} healthy ones follow. The feed is three days old when the first batch
-comes (`--cold`: it is not, and all inputs that look back differ from the reference by the missing past). The real checks, detectors, core, trainer and
-gates run in one process on a simulated clock, with one set of XGBoost parameters in place of a search.
+comes (with `--cold` it is not: every input that looks back then differs from the reference by the missing past). The
+real checks, detectors, core, trainer and gates run in one process on a simulated clock, with one set of XGBoost
+parameters in place of a search.
 
 The diagnosed cause of an episode is the gravest one that an incident with one of the damaged batches was given; `none`
 where no incident has any. An action harmed when, from the change of the champion on, the champion that stood before

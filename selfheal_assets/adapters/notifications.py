@@ -64,13 +64,14 @@ class OutboxNotifier:
     ) -> None:
         """Write it down; on the disk on return. Sends nothing and never raises."""
         failed = severity is Severity.FAILURE
+        model, title, body = encodable(model), encodable(title), encodable(body)
         log.log(logging.ERROR if failed else logging.WARNING, "%s: %s. %s", model, title, body)
         message = Message(
             id=uuid4().hex[:16],
             at=self._clock.now(),
-            model=encodable(model),
-            title=encodable(title),
-            body=encodable(body),
+            model=model,
+            title=title,
+            body=body,
             incident=encodable(incident) if incident else None,
             severity=severity,
         )
