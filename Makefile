@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 help:
 	@echo "make demo    watch selfheal heal: a scripted world on a real Dagster instance (about 3 minutes)"
 	@echo "make up      start Dagster with simulated traffic, and stay"
-	@echo "make test    all tests          make lint    ruff, mypy, import-linter"
+	@echo "make test    the tests          make lint    ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks     make lock    renew requirements.lock     make clean"
 
 # No index is named: pip's own configuration says where packages come from. --no-deps: the lock is complete, and it
@@ -29,7 +29,7 @@ up: $(STAMP)
 	$(BIN)/selfheal up $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest -n 2 --dist loadfile -q $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -q -m "not slow" $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

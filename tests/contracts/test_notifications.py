@@ -535,7 +535,7 @@ class TestSecrets:
         assert len(inbox.asked) >= 1
 
     def test_other_threads_may_still_log(self, caplog: pytest.LogCaptureFixture, inbox: Inbox) -> None:
-        caplog.set_level(logging.DEBUG)
+        caplog.set_level(logging.DEBUG, logger="urllib3.connectionpool")
         assert ReceiverList({"SELFHEAL_NOTIFY": inbox.url}).current()
         logging.getLogger("urllib3.connectionpool").debug("of somebody else")
         assert "of somebody else" in caplog.text

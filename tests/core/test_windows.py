@@ -58,7 +58,6 @@ def test_batches_of_one_moment_are_told_apart_by_name() -> None:
         assert [e.batch_id for e in window(order, DRIFT, k=1, n=1).evidence] == ["b2"]
 
 
-
 def test_its_words_say_what_was_seen() -> None:
     def words(letters: str) -> str:
         return str(window(history(Signal.SCORE_DRIFT, letters), Signal.SCORE_DRIFT, k=2, n=3))

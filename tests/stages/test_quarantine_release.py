@@ -15,9 +15,11 @@ from typer.testing import CliRunner, Result
 from selfheal_assets.adapters import gx_data_docs
 from selfheal_assets.cli import app
 from selfheal_assets.components.declaration import load_spec
+from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.errors import BatchError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.operations import story
 from selfheal_assets.operations.home import initialise
 from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.operations.quarantine import quarantined, release
@@ -317,3 +319,14 @@ def test_only_what_failed_is_left_and_nothing_is_open(loop: InProcessLoop, held:
     assert [record.subject for record in quarantined(loop.services, loop.spec)] == [held["failing"]]
     assert loop.services.ledger.open_batches("payments", limit=9) == []
     assert loop.tick("arrivals") == []
+
+
+def test_what_was_released_is_no_bad_data_any_more(loop: InProcessLoop, held: dict[str, str]) -> None:
+    """An incident that opens now is about what is still in quarantine, or was given up."""
+    loop.tick("drift_sensor")
+    (case,) = (c for c in story.case_files(loop.services, loop.spec) if c.incident.cause is Cause.BAD_DATA)
+    released = {held[name] for name in ("waived", "repaired", "by_job", "truncated", "no_column")}
+    assert held["failing"] in case.incident.batch_ids
+    assert released.isdisjoint(case.incident.batch_ids)
+    (decision,) = case.decisions
+    assert (decision.payload["action"], decision.status) == (Action.QUARANTINE, "DECIDED")
