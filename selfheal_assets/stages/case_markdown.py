@@ -145,7 +145,12 @@ def _verified(case: CaseFile) -> Iterator[str]:
 
 
 def _timeline(case: CaseFile) -> Iterator[str]:
-    rows = [(_moment(at), str(i.state), i.reason) for i, at in zip(case.transitions, case.at, strict=True)]
+    rows, told = list[Sequence[str]](), ""
+    for incident, at in zip(case.transitions, case.at, strict=True):
+        # A diagnosis that stands is told once: what is new in a line would be lost in it.
+        why = incident.reason.replace(told, "as above") if told else incident.reason
+        rows.append((_moment(at), str(incident.state), why))
+        told = incident.diagnosis
     yield from _table(("at (UTC)", "state", "why"), rows)
 
 

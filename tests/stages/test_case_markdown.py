@@ -62,6 +62,8 @@ def test_every_part_of_a_heal_is_told() -> None:
         line.split("|")[2].strip() for line in parts["All of it, in order"].splitlines() if line.startswith("| 2")
     ]
     assert states == [str(i.state) for i in case.transitions]
+    assert parts["All of it, in order"].count(case.transitions[0].diagnosis) == 1
+    assert "| reinstate: as above |" in parts["All of it, in order"]
 
 
 def test_the_sums_are_shown_where_they_are_declared() -> None:
