@@ -72,8 +72,9 @@ class DriftSpec:
     psi_threshold: Positive = 0.2
     """Population stability index below which a significant change is too small to matter. Unit: PSI."""
     persistence_k: Count = 2
-    """Performance, strong drift and the share of label 1 are acted on when they are raised in k of the last n batches.
-    More: fewer false heals, and each real one k batches after its beginning at the earliest. Unit: batches."""
+    """Performance, strong drift and the share of label 1 are acted on when they are raised in k of the last n batches,
+    or when k or more batches in a row, each of a harmed metric, prove the harm together. More: fewer false heals, and
+    each real one k batches after its beginning at the earliest. Unit: batches."""
     persistence_n: Count = 3
     """The n of `persistence_k`, and how far back the diagnosis looks. Unit: batches."""
     min_rows: Count = 200
