@@ -59,3 +59,15 @@ class LedgerError(SelfhealError):
 
 class IncidentError(SelfhealError):
     """An incident, or the approval that it waits for, cannot be found or is not in the state that is asked for."""
+
+
+class ServingError(SelfhealError):
+    """The model server cannot start, answer or be steered."""
+
+
+class LogFullError(ServingError):
+    """The prediction log cannot take an answer: its disk is full, or too slow."""
+
+
+class RolloutError(SelfhealError):
+    """A rollout cannot be found, or is not in the state that is asked for."""
