@@ -11,6 +11,7 @@ from selfheal_assets.cli_incidents import approve, incidents, reject
 from selfheal_assets.cli_ledger import ledger
 from selfheal_assets.cli_policy import policy
 from selfheal_assets.cli_rehearse import rehearse
+from selfheal_assets.cli_serve import serve
 from selfheal_assets.core.errors import SelfhealError
 from selfheal_assets.project import home_from_environment
 from selfheal_assets.terminal import console, said_plainly
@@ -24,6 +25,7 @@ quarantine = typer.Typer(no_args_is_help=True, help="Batches and rows that the c
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(ledger, name="ledger")
 app.command()(rehearse)
+app.command()(serve)
 app.command()(policy)
 app.add_typer(flags, name="flags")
 for command in (incidents, approve, reject):

@@ -20,7 +20,7 @@ from selfheal_assets.ports import LandedFile
 if TYPE_CHECKING:
     import pandas as pd
 
-STAGES = ("raw", "repaired", "clean", "features", "scores", "training", "reference")
+STAGES = ("raw", "served", "repaired", "clean", "features", "scores", "training", "reference")
 """The tables kept by batch id, but for `training` (by decision id) and `reference` (by model version)."""
 
 

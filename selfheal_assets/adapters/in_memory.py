@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from selfheal_assets.adapters.ledger_payload import past_is_read_only, stored_form
 from selfheal_assets.core.errors import AliasConflictError, RegistryError
@@ -14,6 +15,7 @@ from selfheal_assets.core.ledger_chain import GENESIS, Head, Link, next_hash
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.notification import Delivered, Severity
 from selfheal_assets.core.record import OPENING, Record, RecordKind
+from selfheal_assets.durable import replaced
 from selfheal_assets.ports import Candidate, Model, ModelVersion
 
 
@@ -187,6 +189,14 @@ class InMemoryRegistry:
         if not folder.exists():
             self.load(version).save(folder)
         return folder
+
+    def keep(self, version: ModelVersion, name: str, document: Mapping[str, Any]) -> None:
+        with replaced(self.folder(version) / f"{name}.json") as draft:
+            draft.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
+
+    def kept(self, version: ModelVersion, name: str) -> dict[str, Any] | None:
+        file = self.folder(version) / f"{name}.json"
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
     def move_alias(self, model: str, alias: str, version: str, *, expected: str | None) -> None:
         with self._lock:
