@@ -29,7 +29,7 @@ up: $(STAMP)
 	$(BIN)/selfheal up $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest -n 2 --dist loadfile -q -m "not slow" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "not slow" $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

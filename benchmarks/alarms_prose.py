@@ -47,12 +47,12 @@ labels averaged out. A covariate shift moves the feature `bend` to where the cha
 turns; the meaning of the features stays. A concept change takes away the meaning of four features; no distribution
 moves, nor does the share of label 1.
 
-A heal needs harm in 2 of the last 3 batches (`drift.persistence_k`), or the alarm of the risk test. So a heal within
-two batches of labels needs both of the first two batches to show the harm by themselves, each against a metric that was
-measured on a holdout. *Performance RAISED, a loss of 0.1* above is the chance of one batch, averaged over champions;
-both batches meet the same lucky or unlucky champion. A loss nearer to `max_drop` is found later, by the third or fourth
-batch: more rows a batch, or a larger holdout, find it sooner; so would a smaller `max_drop`, at the price of more false
-heals."""
+A heal needs harm in 2 of the last 3 batches (`drift.persistence_k`), or two in a row that prove it by their pooled
+interval, or the alarm of the risk test. So a heal within two batches of labels needs the first two batches to show the
+harm, each or together, against a metric that was measured on a holdout. *Performance RAISED, a loss of 0.1* above is
+the chance of one batch, averaged over champions; both batches meet the same lucky or unlucky champion. A loss nearer to
+`max_drop` is found later, by the third or fourth batch: more rows a batch, or a larger holdout, find it sooner; so
+would a smaller `max_drop`, at the price of more false heals."""
 
 BASELINES = """\
 The share of streams with a heal (selfheal, labels in time) or an alarm within the first two changed (harmful) batches;

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,7 +18,7 @@ from selfheal_assets.core.causes import GRAVITY, TOUCHES_PRODUCTION, Cause
 from selfheal_assets.core.errors import SelfhealError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.rehearsal.declared import model_named
-from selfheal_assets.rehearsal.history import FIRST_BATCHES, History, of_the_world
+from selfheal_assets.rehearsal.history import FIRST_BATCHES, WARM_BATCHES, History, of_the_world
 from selfheal_assets.rehearsal.player import NOTHING_KNOWN, Played, Policy, Schedule
 from selfheal_assets.rehearsal.rehearse import Source, played_through
 from selfheal_assets.rehearsal.scoring import TOOK_EFFECT, Truth, judged_places
@@ -122,7 +122,7 @@ def measure(setting: Setting, faults: Sequence[str], seeds: int, progress: Calla
 
 
 def report(setting: Setting, episodes: Sequence[Episode]) -> str:
-    """The figures as Markdown."""
+    """The figures as Markdown, of episodes that share a setting."""
     spec = setting.spec
     faulty = [e for e in episodes if e.fault != "healthy"]
     right = sum(e.diagnosed is e.truth for e in faulty)
@@ -149,7 +149,27 @@ def report(setting: Setting, episodes: Sequence[Episode]) -> str:
             "",
             _by_fault(spec, episodes),
             "",
-            f"Measured with {machine()}.",
+        ]
+    )
+
+
+def on_a_cold_feed(setting: Setting, episodes: Sequence[Episode]) -> str:
+    """The same where the feed begins with the first batch."""
+    right = sum(e.diagnosed is e.truth for e in episodes)
+    return "\n".join(
+        [
+            "## A feed without a past",
+            "",
+            f"The same where the feed begins with the first batch: the right cause in **{right} of {len(episodes)}** "
+            "episodes, healthy ones among them. Its first rows have no payments before them, so that inputs such as",
+            "`seconds_since_previous`, `amount_mean_30d` and `amount_ratio` are often missing there, and hardly ever",
+            "in later batches: they move against the reference, which is made of those rows. While the champion",
+            "performs, that is benign drift, and is watched; a change of the concept then comes upon inputs that have",
+            "moved, and is taken for harmful drift. Either way the same gates stand before production. To avoid it,",
+            "land the older files of a feed before the first model is to be learned: what it learns from, and what",
+            "drift is measured against, is then of rows with a past.",
+            "",
+            _by_fault(setting.spec, episodes),
         ]
     )
 
@@ -192,16 +212,22 @@ def page(figures: str) -> str:
 
 Written by `python benchmarks/diagnosis.py --write`. Each episode is a history of its own: {FIRST_BATCHES} healthy
 batches, from which the first model is learned, then the fault. A fault of the world stays for {LASTING} batches; one of
-a file or its rows hits a single batch, and {AFTER} healthy ones follow. The feed is three days old when the first batch
-comes (with `--cold` it is not: every input that looks back then differs from the reference by the missing past). The
-real checks, detectors, core, trainer and gates run in one process on a simulated clock, with one set of XGBoost
-parameters in place of a search.
+a file or its rows hits a single batch, and {AFTER} healthy ones follow. The feed is {WARM_BATCHES} batches, three days,
+old when the first batch comes, as that of a company which has had customers before it had a model: nothing is learned
+from those rows, inputs that look back see them. What is different without them stands below. The real checks,
+detectors, core, trainer and gates run in one process on a simulated clock, with one set of XGBoost parameters in place
+of a search.
 
 The diagnosed cause of an episode is the gravest one that an incident with one of the damaged batches was given; `none`
 where no incident has any. An action harmed when, from the change of the champion on, the champion that stood before
 would have done better by more than the margin that the gate allows. Thresholds and rules are those of
-`selfheal_assets/defs/models/payments/defs.yaml` and were not chosen by these figures. Labels that are wrong are damage
-too, although inputs are sound: nothing that looks at inputs can see it.
+`selfheal_assets/defs/models/payments/defs.yaml` and were not chosen by these figures.
+
+Labels that are wrong are damage too, although inputs are sound: nothing that looks at inputs can see it. The checks of
+the payments model declare that the share of fraud, usually 12%, is between 1% and 30%; labels outside of this do not
+count. `one_class` leaves a share of 0%, `label_flip`, which turns 30% of the labels round, one of 35%. That declaration
+was written when both faults were known, so these two prove less than the others. Where fewer than about 23% of the
+labels are turned round, the share stays within the bounds, and the batch is taken for a change of the concept.
 
 {figures}
 """
@@ -221,15 +247,22 @@ def main(
 
     try:
         setting = Setting(spec=model_named(MODEL), rows=rows, labels_after=labels_after, warm=not cold)
-        wanted = [fault_named(name.strip()).name for name in faults.split(",") if name.strip()]
-        wanted = wanted or [name for name in FAULTS if name != "healthy"]
+        named = [fault_named(name.strip()).name for name in faults.split(",") if name.strip()]
+        wanted = named or [name for name in FAULTS if name != "healthy"]
+        also_cold = [] if cold or named else [name for name in FAULTS if of_the_world(fault_named(name))]
         with Progress(console=Console(stderr=True)) as progress:
-            bar = progress.add_task("episodes", total=(len(wanted) + 1) * seeds)
+            total = (len(wanted) + 1 + (len(also_cold) + 1 if also_cold else 0)) * seeds
+            bar = progress.add_task("episodes", total=total)
             episodes = measure(setting, wanted, seeds, lambda: progress.advance(bar))
+            figures = report(setting, episodes)
+            if also_cold:
+                cold_setting = replace(setting, warm=False)
+                episodes = measure(cold_setting, also_cold, seeds, lambda: progress.advance(bar))
+                figures += f"\n\n{on_a_cold_feed(cold_setting, episodes)}"
+            figures += f"\n\nMeasured with {machine()}."
     except SelfhealError as error:
         Console(stderr=True).print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
-    figures = report(setting, episodes)
     print(figures, flush=True)
     if write:
         REPORT.write_text(page(figures), encoding="utf-8")

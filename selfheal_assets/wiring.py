@@ -14,6 +14,7 @@ from selfheal_assets.adapters.column_types import load_types
 from selfheal_assets.adapters.dbt_checks import load_checks
 from selfheal_assets.adapters.label_store import FileLabelStore
 from selfheal_assets.adapters.mlflow_link import mlflow_run
+from selfheal_assets.adapters.notification_settings import kept_from, limits_from
 from selfheal_assets.adapters.notifications import OutboxNotifier
 from selfheal_assets.adapters.receivers import ReceiverList
 from selfheal_assets.adapters.sql_ledger import SqlLedger
@@ -73,7 +74,14 @@ class Services:
     @cached_property
     def notifier(self) -> Notifier:
         dagster_url = os.environ.get("SELFHEAL_DAGSTER_URL") or None
-        return OutboxNotifier(self.home, self.clock, ReceiverList(os.environ), dagster_url=dagster_url)
+        return OutboxNotifier(
+            self.home,
+            self.clock,
+            ReceiverList(os.environ),
+            dagster_url=dagster_url,
+            limits=limits_from(os.environ),
+            kept=kept_from(os.environ),
+        )
 
     def declared_checks(self, spec: ModelSpec) -> list[Check]:
         return load_checks(check_folders(self.roots), spec)

@@ -13,6 +13,12 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 ROOT = Path(__file__).resolve().parent.parent
+LONG = ("e2e", "stages", "serving", "sensors", "operations", "rehearsal")
+"""Folders whose files take longest: a worker that begins them last works on alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(folder) if (folder := item.path.parent.name) in LONG else len(LONG))
 
 
 @pytest.fixture

@@ -98,6 +98,7 @@ TESTS: Mapping[str, _Test] = {
     "relationships": _Test(Scope.ROW, needs={"to": _REFERENCE, "field": _TEXT}),
     "finite": _Test(Scope.ROW, types=_NUMBERS),
     "max_missing": _Test(Scope.TABLE, needs={"share": _SHARE}),
+    "mean_between": _Test(Scope.TABLE, types=_NUMBERS, one_of=_RANGE),
     "mean_between_reference": _Test(Scope.TABLE, types=_NUMBERS, needs=_SHIFT),
     "quantile_between_reference": _Test(Scope.TABLE, types=_NUMBERS, needs={"quantile": _SHARE, **_SHIFT}),
     "row_count": _Test(Scope.TABLE, "model", one_of={"min_value": _COUNT, "max_value": _COUNT}),
@@ -227,8 +228,7 @@ class _Schema:
         """Check arguments against each other and against the columns; add what the declaration implies."""
         declared = self.columns.get(column) if column else None
         bounds = [arguments[key] for key in _RANGE if key in arguments]
-        listed = [*arguments.get("values", ()), *bounds]
-        if wrong := [value for value in listed if declared and not _KINDS[declared](value)]:
+        if wrong := [v for v in (*arguments.get("values", ()), *bounds) if declared and not _KINDS[declared](v)]:
             rule = f"values of {kind} must be of the column's data_type {declared}"
             self._mistake(node, rule, wrong, "correct them (YAML takes a bare no, off or 1 for no text: quote it)")
         if len({type(bound) is datetime for bound in bounds}) == 2 or bounds != sorted(bounds):

@@ -57,6 +57,8 @@ def table_failure(check: Check, observed: str | float, bounds: Bounds) -> str:
         case "freshness":
             rule = ", ".join(f"{name} {plain(hours)}" for name, hours in given.items())
             words = f"newest row {plain(datetime.fromisoformat(seen))}; allowed {_range(bounds)} ({rule})"
+        case "mean_between":
+            words = f"mean of {check.column} {seen}; allowed {_range(bounds)}"
         case "mean_between_reference":
             words = f"mean of {check.column} {seen}; allowed {_near_reference(check, 'mean', bounds)}"
         case "quantile_between_reference":

@@ -24,6 +24,7 @@ _PLAIN: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]
         "ExpectColumnProportionOfNonNullValuesToBeBetween",
         lambda given: {"min_value": 1 - given["share"]},
     ),
+    "mean_between": ("ExpectColumnMeanToBeBetween", lambda given: given),
     "row_count": ("ExpectTableRowCountToBeBetween", lambda given: given),
     "column_set": ("ExpectTableColumnsToMatchSet", lambda given: {"column_set": list(given["columns"])}),
 }

@@ -140,6 +140,7 @@ class FileLabelStore:
             labels = labels.assign(known_at=known_at, arrival=state.arrivals + 1, file_id=file_id)
             _write(labels, self._waiting(model) / f"{state.arrivals + 1:010d}_{file_id}.parquet")
         _write(frame, self._taken(model, file_id))
+        os.utime(self._taken(model, file_id), (now.timestamp(), now.timestamp()))
         return self._let_go(model, file_id)
 
     def quarantined(self, model: str, file_id: str) -> Path:
@@ -183,9 +184,7 @@ class FileLabelStore:
         return found.drop_duplicates(["event_id", "known_at", "file_id"], ignore_index=True)
 
     def waiting_rows(self, model: str) -> int:
-        from pyarrow import parquet
-
-        return sum(parquet.read_metadata(path).num_rows for path in self._waiting(model).glob("[!.]*.parquet"))
+        return _rows_of(self._waiting(model))
 
     def _state(self, model: str) -> _State:
         path = self._folder(model) / "state.json"
@@ -212,6 +211,24 @@ class FileLabelStore:
             if pending:
                 pending.unlink()
 
+    def set_aside(self, model: str, before: datetime) -> int:
+        rest = _read(self._waiting(model) / f"{REST}.parquet")
+        if rest is None or rest.empty:
+            return 0
+        taken = {file_id: self._taken(model, file_id) for file_id in rest["file_id"].unique()}
+        old = [f for f, path in taken.items() if path.exists() and path.stat().st_mtime < before.timestamp()]
+        for file_id in old:  # By its file: killed before the rest is written, the same is done again.
+            _write(rest[rest["file_id"] == file_id], self._unmatched(model) / f"{file_id}.parquet")
+        if old:
+            _write(rest[~rest["file_id"].isin(old)], self._waiting(model) / f"{REST}.parquet")
+        return int(rest["file_id"].isin(old).sum())
+
+    def _unmatched(self, model: str) -> Path:
+        return self._folder(model) / "unmatched"
+
+    def unmatched_rows(self, model: str) -> int:
+        return _rows_of(self._unmatched(model))
+
     def holders(self, files: Mapping[str, Path], column: str, event_ids: "pd.Series") -> "pd.DataFrame":
         found = holders_of(files, column, event_ids)
         return found.rename(columns={"value": "event_id", "holder": "batch_id"})
@@ -234,6 +251,12 @@ class FileLabelStore:
         if overlay is None:
             return None
         return as_text(event_ids).map(overlay.set_index("event_id")["label"]).astype("float64")
+
+
+def _rows_of(folder: Path) -> int:
+    from pyarrow import parquet
+
+    return sum(parquet.read_metadata(path).num_rows for path in folder.glob("[!.]*.parquet"))
 
 
 def _write(frame: "pd.DataFrame", target: Path) -> None:

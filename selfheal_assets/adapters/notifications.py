@@ -10,7 +10,15 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from selfheal_assets.adapters.notification_lanes import Errand, Lanes, Outcome
-from selfheal_assets.adapters.notification_outbox import MESSAGE, append_line, read_messages, unread
+from selfheal_assets.adapters.notification_outbox import (
+    MESSAGE,
+    Kept,
+    append_line,
+    large,
+    put_aside,
+    read_messages,
+    unread,
+)
 from selfheal_assets.adapters.notification_state import DeliveryState, Parcel, Pending, load_state, save_state
 from selfheal_assets.adapters.receivers import Receiver, ReceiverList
 from selfheal_assets.core.notification import MOST_TRIES, Delivered, Message, Severity, compose, encodable, retry_delay
@@ -26,8 +34,8 @@ ROUND_S = 4.0
 class OutboxNotifier:
     """The `Notifier` port: `notify` writes to the outbox alone, `deliver` sends from it.
 
-    In the home: `notifications.jsonl`, the outbox, all that was ever said; `notifications.state.json`, what is still to
-    be delivered; `notifications.undelivered.jsonl`, what was given up.
+    In the home: `notifications.jsonl`, the outbox, what was said, its older parts in `.1` and so on;
+    `notifications.state.json`, what is still to be delivered; `notifications.undelivered.jsonl`, what was given up.
     """
 
     def __init__(
@@ -38,6 +46,7 @@ class OutboxNotifier:
         *,
         dagster_url: str | None = None,
         limits: Limits | None = None,
+        kept: Kept | None = None,
         chance: random.Random | None = None,
         round_s: float = ROUND_S,
     ) -> None:
@@ -49,6 +58,7 @@ class OutboxNotifier:
         self._receivers = receivers
         self._dagster_url = dagster_url
         self._limits = limits or Limits()
+        self._kept = kept or Kept()
         self._chance = chance or random.Random()
         self._round_s = round_s
         self._lanes = Lanes()
@@ -88,7 +98,10 @@ class OutboxNotifier:
         """
         try:
             with FileLock(self._lock, timeout=0):
-                return self._deliver(load_state(self._saved), self._clock.now())
+                state = load_state(self._saved)
+                delivered = self._deliver(state, self._clock.now())
+                self._put_aside(state)
+                return delivered
         except Timeout:
             return Delivered(waiting=load_state(self._saved).waiting)
         except OSError as error:
@@ -117,6 +130,15 @@ class OutboxNotifier:
         given_up += self._give_up(state, receivers, now)
         save_state(self._saved, state)
         return Delivered(sent=sent, waiting=state.waiting, given_up=given_up)
+
+    def _put_aside(self, state: DeliveryState) -> None:
+        """Files that have grown large. What was not sent on yet stays, unless there is nobody to send it to."""
+        if large(self._outbox, self._kept):
+            read_until = state.offset if self._receivers.current() else None
+            if put_aside(self._outbox, self._kept, read_until):
+                state.offset = 0
+                save_state(self._saved, state)
+        put_aside(self._undelivered, self._kept)
 
     def _route(self, state: DeliveryState, receivers: dict[str, Receiver], now: datetime) -> None:
         """From the outbox to the receivers, within the limits."""

@@ -12,7 +12,6 @@ from selfheal_assets.adapters.feature_schema import FeatureSchema
 from selfheal_assets.adapters.xgboost_trainer import (
     XGBOOST_METRICS,
     boost,
-    least_rows,
     newest_rows,
     require_both_labels,
 )
@@ -122,11 +121,11 @@ def _pruning_callback(trial: "optuna.Trial", spec: ModelSpec) -> "xgboost.callba
 def _offered_windows(spec: ModelSpec, rows: LabelledRows) -> tuple[int, ...]:
     """Declared windows that the rows can fill, smallest first; all batches when they fill none."""
     batches = len(np.unique(np.asarray(rows.batch_id, dtype=str)))
-    needed = least_rows(spec)
+    needed = spec.training.min_rows
     if len(rows.label) < needed:
         raise TrainingError(
-            f"tuning needs at least {needed} labelled rows (training.min_rows less the holdout); received "
-            f"{len(rows.label)} in {batches} batches. Wait for more data or lower min_rows."
+            f"tuning needs at least {needed} labelled rows beside the holdout; received "
+            f"{len(rows.label)} in {batches} batches. Wait for more data or lower training.min_rows."
         )
     filled = [w for w in sorted(spec.training.windows) if w <= batches and len(newest_rows(rows, w)) >= needed]
     return tuple(filled) or (batches,)

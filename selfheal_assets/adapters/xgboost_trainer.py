@@ -117,11 +117,6 @@ def newest_rows(rows: LabelledRows, window: int) -> np.ndarray:
     return inside[np.argsort(times.to_numpy()[inside], kind="stable")]
 
 
-def least_rows(spec: ModelSpec) -> int:
-    """Fewest rows to learn from. `min_rows` counts the labelled rows before the holdout was taken out of them."""
-    return ceil(spec.training.min_rows * (1.0 - spec.training.holdout_share))
-
-
 def require_both_labels(label: np.ndarray, part: str) -> None:
     """Raise TrainingError unless `label` holds zeros and ones, both of them and nothing else."""
     import pandas as pd
@@ -177,10 +172,11 @@ class XGBoostTrainer:
         import xgboost
 
         window = newest_rows(rows, tuned.window)
-        if len(window) < least_rows(spec):
+        if len(window) < spec.training.min_rows:
             raise TrainingError(
-                f"training needs at least {least_rows(spec)} labelled rows (training.min_rows less the holdout); "
-                f"received {len(window)} in a window of {tuned.window} batches. Wait for more data or lower min_rows."
+                f"training needs at least {spec.training.min_rows} labelled rows beside the holdout; "
+                f"received {len(window)} in a window of {tuned.window} batches. "
+                "Wait for more data, or lower training.min_rows."
             )
         cut = len(window) - ceil(STOPPING_SHARE * len(window))
         fitting, stopping = window[:cut], window[cut:]

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from selfheal_assets.core.causes import Cause
 from selfheal_assets.core.diagnosis_rules import RULES, Column, Derived, Rule
 from selfheal_assets.core.evidence import Evidence, Signal, Status
+from selfheal_assets.core.joint_harm import harmed_together
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.onset import began_at
 from selfheal_assets.core.windows import State, Window, window
@@ -82,7 +83,7 @@ def look(spec: ModelSpec, evidence: Sequence[Evidence], attended: Collection[str
         signal: window(evidence if signal in LATEST else believed, signal, **_extent(signal, k, n)) for signal in Signal
     }
     windows[Signal.QUALITY] = _quality(evidence, attended)
-    windows[Derived.HARM] = _harm(believed, windows[Signal.RISK], k, n)
+    windows[Derived.HARM] = _harm(spec, believed, windows[Signal.RISK])
     # A word on a release counts as long as the batch that it is about does.
     current = {e.batch_id for e in windows[Derived.HARM].evidence}
     of_current = [e for e in believed if e.batch_id in current]
@@ -129,9 +130,10 @@ def _quality(evidence: Sequence[Evidence], attended: Collection[str]) -> Window:
     return Window(signal=Signal.QUALITY, evidence=(*unattended, *every.evidence[-1:]), k=1, n=1)
 
 
-def _harm(evidence: Sequence[Evidence], risk: Window, k: int, n: int) -> Window:
+def _harm(spec: ModelSpec, evidence: Sequence[Evidence], risk: Window) -> Window:
     """Batch by batch realised performance, else estimated; but realised harm is not forgotten for newer batches whose
-    labels have not come."""
+    labels have not come, and batches that are too small each may show it together."""
+    k, n = spec.drift.persistence_k, spec.drift.persistence_n
     known = [e for e in evidence if e.signal is Signal.PERFORMANCE and e.status is not Status.UNKNOWN]
     estimated = {e.batch_id: e for e in evidence if e.signal is Signal.ESTIMATED_PERFORMANCE}
     doubtful = {e.batch_id: e for e in evidence if e.signal is Signal.PERFORMANCE}
@@ -139,6 +141,7 @@ def _harm(evidence: Sequence[Evidence], risk: Window, k: int, n: int) -> Window:
     newest = sorted(by_batch.values(), key=lambda e: (e.event_time, e.batch_id))[-n:]
     merged = Window(signal=Signal.PERFORMANCE, evidence=tuple(newest), k=k, n=n)
     realised = window(known, Signal.PERFORMANCE, k=k, n=n)
+    realised = replace(realised, together=harmed_together(spec.performance.metric, realised))
     found = realised if len(realised.raised) > len(merged.raised) else merged
     if risk.state is State.PERSISTENT:
         return Window(signal=Signal.PERFORMANCE, evidence=(*found.evidence, *risk.raised), k=1, n=n)

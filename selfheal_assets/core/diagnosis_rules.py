@@ -13,7 +13,8 @@ class Derived(StrEnum):
     """Columns of the table that are made of signals."""
 
     HARM = "harm"
-    """Performance batch by batch: realised where labels have matured, else estimated; PERSISTENT as soon as the
+    """Performance batch by batch: realised where labels have matured, else estimated; PERSISTENT also when at least k
+    realised batches in a row, each worse than allowed, prove it together by their pooled interval, and as soon as the
     sequential test on the risk alarms, which needs no further persistence."""
     STRONG_DRIFT = "strong_drift"
     """Drift of a PSI of at least `policy.strong_psi`."""
@@ -66,7 +67,7 @@ RULES = (
         Cause.BAD_DATA,
         {Signal.QUALITY: RAISED},
         frozenset({Signal.QUALITY}),
-        "rows broke checks of severity error; whatever else the batch shows is not believed",
+        "rows or labels broke checks of severity error; whatever else the batch shows is not believed",
     ),
     Rule(
         Cause.UPSTREAM_STALLED, {Signal.FRESHNESS: RAISED}, frozenset({Signal.FRESHNESS}), "no data of late is arriving"

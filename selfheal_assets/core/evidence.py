@@ -26,8 +26,8 @@ class Signal(StrEnum):
     QUALITY = "quality"
     """The batch against its declared checks.
 
-    Raised: a row broke a check of severity `error`, a check over the whole table failed, a check could not be run, or
-    the batch is empty or unreadable.
+    Raised: a row broke a check of severity `error`, a check over the whole table failed, a check could not be run, the
+    batch is empty or unreadable, or the labels that came for it later broke a check of all of them taken together.
     Unknown: never; a check without an answer counts as broken.
     Blind: to all that no check was declared for. A check of severity `warn` raises nothing.
     """
@@ -115,7 +115,8 @@ class Signal(StrEnum):
     TRAINING = "training"
     """Whether a candidate can be made.
 
-    Raised: the runs of a decision failed as often as they may be tried.
+    Raised: the runs of a decision failed as often as they may be tried; or none of `policy.first_model_tries` made a
+    first model.
     Unknown: never.
     Blind: to training that ends and learns nothing; that is for the gates.
     """

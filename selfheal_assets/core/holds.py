@@ -6,13 +6,16 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import chain
 
-from selfheal_assets.core.causes import AWAITS_A_SERVER, PRODUCES_CANDIDATE, TOUCHES_PRODUCTION, Action
+from selfheal_assets.core.causes import AWAITS_A_SERVER, PRODUCES_CANDIDATE, TOUCHES_PRODUCTION, Action, Cause
 from selfheal_assets.core.cost import sums
+from selfheal_assets.core.diagnosis import look
+from selfheal_assets.core.diagnosis_rules import Derived
 from selfheal_assets.core.incident import FAILURES, Attempt, Incident, Result
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.situation import Heal, Situation
 
 EVERY_ACTION = "*"
+LONGEST_WAIT = timedelta(days=1)
 FEWEST_TO_DISTRUST = 3
 """So many heals must be remembered before their share of failures takes the autonomy away."""
 
@@ -28,6 +31,8 @@ class Hold(StrEnum):
     """A retraining would learn from the same batches as the last one."""
     NO_SERVER = "no_server"
     """The action is the model server's, and selfheal runs none here."""
+    NO_HARM = "no_harm"
+    """The share of label 1 moved, and neither performance, realised or estimated, nor risk is raised."""
     NO_LABELS = "no_labels"
     """No batch of the incident has labels enough: a candidate could neither learn from it nor be judged by it."""
     EVIDENCE = "evidence"
@@ -56,8 +61,26 @@ def held_back(spec: ModelSpec, incident: Incident, action: Action, situation: Si
 
 
 def first_model_held(spec: ModelSpec, situation: Situation) -> Held | None:
-    """What speaks against learning the first model: no budget, cooldown or cost does."""
-    return next(_always(spec, Action.RETRAIN, situation), None)
+    """What speaks against learning the first model: no budget or cost does, and a wait only after it failed."""
+    return next(chain(_always(spec, Action.RETRAIN, situation), _backed_off(spec, situation)), None)
+
+
+def first_model_failures(situation: Situation) -> int:
+    """How often the first model was tried and none came of it."""
+    ended = [h for h in situation.heals if h.decision.payload["cause"] == Cause.NO_CHAMPION and h.outcome]
+    return max((h.decision.payload["attempt"] for h in ended), default=0)
+
+
+def _backed_off(spec: ModelSpec, situation: Situation) -> Iterator[Held]:
+    failures = first_model_failures(situation)
+    ended = [heal.outcome.recorded_at for heal in situation.heals if heal.outcome]
+    if not failures:
+        return
+    wait = min(timedelta(minutes=spec.policy.cooldown_minutes * 2.0 ** min(failures - 1, 32)), LONGEST_WAIT)
+    ready = max(ended) + wait
+    if situation.now < ready:
+        words = f"{failures} tries made no first model; the next is not before {ready:%Y-%m-%d %H:%M:%S} UTC"
+        yield Held(hold=Hold.COOLDOWN, reason=words)
 
 
 def approved_held(spec: ModelSpec, incident: Incident, action: Action, situation: Situation) -> Held | None:
@@ -90,6 +113,8 @@ def _objections(spec: ModelSpec, incident: Incident, action: Action, situation: 
     yield from _always(spec, action, situation)
     if action in AWAITS_A_SERVER:
         yield Held(hold=Hold.NO_SERVER, reason="selfheal runs no model server here that could carry it out")
+    if incident.cause is Cause.PRIOR_SHIFT and not look(spec, situation.evidence).windows[Derived.HARM].raised:
+        yield Held(hold=Hold.NO_HARM, reason="the share of label 1 moved, and no harm by it is seen")
     if action in PRODUCES_CANDIDATE and not set(incident.batch_ids) & set(situation.learnable):
         yield Held(hold=Hold.NO_LABELS, reason="none of its batches has labels to learn from and to judge by yet")
     failures = failures_in_a_row(spec, situation)

@@ -78,6 +78,8 @@ class Result(StrEnum):
     """Its run crashed as often as it may be tried."""
     NOT_VERIFIED = "not verified"
     """It was done, and the signals were not clear on as many batches as it has to show it."""
+    UNVERIFIABLE = "unverifiable"
+    """It was done, and nothing was measured in time that could say whether it helped."""
     ROLLED_BACK = "rolled back"
     """The version that came of it was taken back."""
     DECLINED = "declined"

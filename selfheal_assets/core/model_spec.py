@@ -74,8 +74,9 @@ class DriftSpec:
     psi_threshold: Positive = 0.2
     """Population stability index below which a significant change is too small to matter. Unit: PSI."""
     persistence_k: Count = 2
-    """Performance, strong drift and the share of label 1 are acted on when they are raised in k of the last n batches.
-    More: fewer false heals, and each real one k batches after its beginning at the earliest. Unit: batches."""
+    """Performance, strong drift and the share of label 1 are acted on when they are raised in k of the last n batches,
+    or when k or more batches in a row, each of a harmed metric, prove the harm together. More: fewer false heals, and
+    each real one k batches after its beginning at the earliest. Unit: batches."""
     persistence_n: Count = 3
     """The n of `persistence_k`, and how far back the diagnosis looks. Unit: batches."""
     min_rows: Count = 200
@@ -114,6 +115,8 @@ class PerformanceSpec:
     min_matured: Share = 0.8
     """Share of a batch's rows that must have a label: with fewer the realised metric is UNKNOWN, and nothing is learned
     from the batch yet. Labels that come early are seldom a fair sample of all. Unit: share."""
+    labels_wait_days: Positive = 90.0
+    """For how long a label whose row has not come is looked for. After that it is kept, and looked for no longer."""
     detector: Literal["risk", "adwin"] = "risk"
     """What watches the labelled rows since the promotion, in order: `risk`, a test of the Brier loss that stays valid
     however often one looks (Podkopaev and Ramdas 2022), or `adwin` (Bifet and Gavalda 2007)."""
@@ -137,7 +140,8 @@ class TrainingSpec:
     """Candidate training windows: the number of most recent clean batches. Tuned. The smallest must be full before the
     first model is learned. Unit: batches."""
     min_rows: Count = 1_000
-    """A training set with fewer labelled rows beside its holdout is refused, and the first model waits for them."""
+    """Fewest labelled rows to learn from, the holdout not counted. A training set with fewer is refused, a window with
+    fewer is not tuned, and the first model waits for them."""
     holdout_share: Share = 0.25
     """Share of the smallest window's rows, the most recent, kept from tuning and training for the gate."""
     max_boost_rounds: Count = 300

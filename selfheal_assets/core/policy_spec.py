@@ -31,12 +31,20 @@ class PolicySpec:
     verify_batches: Count = 3
     """A heal has so many measured batches to show its signals clear; after that, unless the newest is clear, the next
     alternative is tried. More: later, and surer, that it did not help."""
+    verify_hours: Positive = 168.0
+    """A heal after which nothing is measured for so long is escalated: nobody can say whether it helped. Each measured
+    batch gives it as much time again. Longer than labels take; the watchdog tells people earlier, after
+    `stalled_incident_hours`."""
     retries: Annotated[int, Ge(0)] = 1
     """How often the last alternative is tried again, on new data, before the incident is escalated. Unit: heals."""
     archived_versions: Annotated[int, Ge(0)] = 5
     """How many earlier versions `reinstate` looks at, the newest first. Each is loaded and scored. 0: it finds none."""
     approval_hours: Positive = 24.0
     """An approval that nobody gives is void after this, and the incident is escalated."""
+    first_model_tries: Count = 8
+    """How often the first model is tried. After each try that made no champion the wait doubles, from
+    `cooldown_minutes` up to a day. After the last one nothing more is tried, and a training_fault is escalated, until a
+    person launches the job `<model>_retrain`. Unit: tries."""
     failures_remembered: Count = 6
     """The last so many heals whose failures raise the bar of evidence, one more batch for each in a row.
     Unit: heals."""
@@ -74,8 +82,8 @@ class ActionsSpec:
     concept_drift: Alternatives = ("reinstate", "retrain")
     """The champion does worse on inputs that did not move."""
     prior_shift: Alternatives = ("recalibrate", "retrain")
-    """The share of label 1 moved and nothing else. Recalibrating moves every score alike and keeps their order, so that
-    it helps `log_loss` and not `roc_auc`."""
+    """The share of label 1 moved and nothing else. Held back while no harm is seen. Recalibrating moves every score
+    alike and keeps their order, so that it helps `log_loss` and not `roc_auc`."""
     benign_drift: Alternatives = ("nothing",)
     """The inputs moved, and no harm is seen. `[retrain]` here is what retraining on drift means: it costs, and each
     change of the champion is a risk."""

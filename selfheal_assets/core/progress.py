@@ -83,7 +83,7 @@ def approved(spec: ModelSpec, incident: Incident, situation: Situation) -> Incid
     """The incident at work, when a person approved what it waits with; None without that, or while it is held back."""
     attempt = incident.tried[-1]
     before = replace(incident, tried=incident.tried[:-1])
-    if situation.approvals.get(attempt.decision_id) != APPROVED:
+    if _word(spec, attempt, situation) != APPROVED:
         return None
     if approved_held(spec, before, attempt.action, situation):
         return None
@@ -93,13 +93,19 @@ def approved(spec: ModelSpec, incident: Incident, situation: Situation) -> Incid
 
 def _without_approval(spec: ModelSpec, incident: Incident, situation: Situation) -> Incident | None:
     attempt = incident.tried[-1]
-    word = situation.approvals.get(attempt.decision_id)
+    word = _word(spec, attempt, situation)
     expired = situation.now >= approval_ends(spec, attempt)
     if word == APPROVED or (word is None and not expired):
         return None
     why = "a person rejected it" if word else f"nobody approved within {spec.policy.approval_hours:g} hours"
     tried = incident.with_result(Result.DECLINED)
     return incident.to(IncidentState.ESCALATED, f"{attempt.action}: {why}", tried=tried, hold=None)
+
+
+def _word(spec: ModelSpec, attempt: Attempt, situation: Situation) -> str | None:
+    """What a person said of it in time; a word that was written down later is none, whenever it is read."""
+    said_at = situation.said_at.get(attempt.decision_id, situation.now)
+    return situation.approvals.get(attempt.decision_id) if said_at < approval_ends(spec, attempt) else None
 
 
 def approval_ends(spec: ModelSpec, attempt: Attempt) -> datetime:
@@ -114,7 +120,7 @@ def _after_heal(spec: ModelSpec, incident: Incident, situation: Situation, seen:
         tried = incident.with_result(Result.ROLLED_BACK)
         return incident.to(IncidentState.ROLLED_BACK, f"version {version} was taken back", tried=tried)
     if incident.tried[-1].action is Action.ROLLBACK:
-        return _after_rollback(incident, situation, seen)
+        return _after_rollback(incident, situation, seen) or _unverifiable(spec, incident, situation, seen)
     # Where a person promoted another version meanwhile, what was tried neither helped nor failed.
     beside = f" under version {serving}, which a person promoted in the place of {version}" if other else ""
     if cleared(incident.cause, seen):
@@ -124,10 +130,26 @@ def _after_heal(spec: ModelSpec, incident: Incident, situation: Situation, seen:
         return incident.to(IncidentState.RESOLVED, f"verified: its signals are clear{beside}", tried=tried, after=after)
     measured = {e.batch_id for e in _measured_since(incident, situation, seen)}
     if len(measured) < spec.policy.verify_batches or _recovering(incident.cause, seen):
-        return None
+        return _unverifiable(spec, incident, situation, seen)
     tried = incident.tried if other else incident.with_result(Result.NOT_VERIFIED)
     why = f"{len(measured)} batches under version {serving}, and its signals are not clear{beside}"
     return incident.to(IncidentState.DIAGNOSED, f"not verified: {why}", tried=tried)
+
+
+def _unverifiable(spec: ModelSpec, incident: Incident, situation: Situation, seen: Seen) -> Incident | None:
+    """Escalated, where what is needed to verify it does not come. Each measured batch gives it as much time again."""
+    measured = {e.batch_id for e in _measured_since(incident, situation, seen)}
+    hours = spec.policy.verify_hours * (1 + len(measured))
+    if situation.now < _acted_at(incident, situation) + timedelta(hours=hours):
+        return None
+    found = f"only {len(measured)} batches were measured" if measured else "nothing was measured"
+    reason = f"nothing could be verified: {found} in {hours:g} hours after {incident.tried[-1].action}"
+    return incident.to(IncidentState.ESCALATED, reason, tried=incident.with_result(Result.UNVERIFIABLE))
+
+
+def _acted_at(incident: Incident, situation: Situation) -> datetime:
+    heal = _heal(incident, situation)
+    return heal.outcome.event_time if heal and heal.outcome else incident.tried[-1].decided_at
 
 
 def _measured_since(incident: Incident, situation: Situation, seen: Seen) -> Iterator[Evidence]:
@@ -135,8 +157,7 @@ def _measured_since(incident: Incident, situation: Situation, seen: Seen) -> Ite
 
     Evidence that is bound to a champion is about the one that serves because of it; the rest is told by its time.
     """
-    heal = _heal(incident, situation)
-    acted = heal.outcome.event_time if heal and heal.outcome else incident.tried[-1].decided_at
+    acted = _acted_at(incident, situation)
     own: set[Column] = set(_own(incident.cause))
     if Derived.HARM in own:
         own |= {Signal.PERFORMANCE, *(() if incident.cause is Cause.CONCEPT_DRIFT else (Signal.ESTIMATED_PERFORMANCE,))}

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 Severity = Literal["error", "warn"]
+OF_ALL_VALUES = frozenset({"mean_between", "mean_between_reference", "quantile_between_reference"})
+"""Tests of a column's values taken together: of labels that came early they would judge a sample that is not fair."""
 
 
 class Scope(StrEnum):
@@ -37,6 +39,10 @@ class Check:
     """SQL condition on the batch's rows; the test sees the rows for which it is true."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
+
+    def waits_for_labels(self, label: str) -> bool:
+        """Whether it judges the labels of a batch taken together, so that enough of them must have come."""
+        return self.column == label and self.test in OF_ALL_VALUES
 
 
 @dataclass(frozen=True, kw_only=True)

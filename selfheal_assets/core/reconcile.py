@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from selfheal_assets.core.causes import ABOUT_THE_METRIC, GRAVITY, NOT_AN_INCIDENT, TOUCHES_PRODUCTION, Action, Cause
 from selfheal_assets.core.diagnosis import Diagnosis, diagnose, look
 from selfheal_assets.core.diagnosis_rules import RULES
-from selfheal_assets.core.holds import Hold
+from selfheal_assets.core.holds import Hold, first_model_failures
 from selfheal_assets.core.incident import Attempt, Incident, IncidentState, Result, incident_id
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.policy import Decision, DecisionStatus, decide, first_model, needed_for_first
@@ -178,11 +178,12 @@ def _begin_approved(step: Step, incident: Incident) -> None:
 
 
 def _ready_for_first(step: Step) -> bool:
-    """The smallest window is full, it has rows enough, and no earlier decision is still under way."""
+    """The smallest window is full, it has rows enough, tries are left, and no earlier decision is still under way."""
     spec, situation = step.spec, step.situation
     batches, rows = needed_for_first(spec)
     full = len(situation.learnable) >= batches and situation.labelled_rows >= rows
-    return full and all(heal.outcome is not None for heal in situation.heals)
+    left = first_model_failures(situation) < spec.policy.first_model_tries
+    return full and left and all(heal.outcome is not None for heal in situation.heals)
 
 
 def _decide(step: Step, incident: Incident) -> None:

@@ -64,5 +64,7 @@ class Situation:
     """The last decisions to touch production that were let through, newest first."""
     approvals: Mapping[str, str] = field(default_factory=dict)
     """APPROVED or REJECTED, by decision id."""
+    said_at: Mapping[str, datetime] = field(default_factory=dict)
+    """When each of these words was written down, by decision id."""
     switched_off: frozenset[str] = frozenset()
     """Actions that a flag holds back; "*": all of them."""

@@ -31,8 +31,8 @@ QUEUED_AFTER = timedelta(minutes=30)
 NO_RUN_AFTER = timedelta(minutes=5)
 """A decision is carried out by a run that is asked for in the next tick."""
 UNTAKEN_AFTER = timedelta(minutes=15)
-HELD_BY_PEOPLE = frozenset({"flag", "autonomy", "approval"})
-"""Holds that people chose, or that have an end of their own."""
+RIGHTLY_HELD = frozenset({"flag", "autonomy", "approval", "no_harm"})
+"""Holds that people chose, or that have an end of their own; and what does no harm."""
 
 
 class Fault(StrEnum):
@@ -133,7 +133,7 @@ def _waits_rightly(incident: Incident) -> bool:
     """For people, who were told, or for data: what was only watched or notified of lasts as long as its cause."""
     if incident.state is IncidentState.VERIFYING:
         return incident.tried[-1].action not in TOUCHES_PRODUCTION
-    held = incident.state is IncidentState.SUPPRESSED and incident.hold in HELD_BY_PEOPLE
+    held = incident.state is IncidentState.SUPPRESSED and incident.hold in RIGHTLY_HELD
     return held or incident.state is IncidentState.ESCALATED or incident.ended
 
 

@@ -9,7 +9,7 @@ from selfheal_assets.core.evidence import Evidence, Signal, Status
 
 class State(StrEnum):
     PERSISTENT = "PERSISTENT"
-    """Raised in at least k of the last n batches."""
+    """Raised in at least k of the last n batches, or shown by as many together."""
     RAISED = "RAISED"
     """Raised in some of the last n batches, fewer than k."""
     CLEAR = "CLEAR"
@@ -26,10 +26,12 @@ class Window:
     evidence: tuple[Evidence, ...]
     k: int
     n: int
+    together: tuple[Evidence, ...] = ()
+    """Statements that show it as one, where not each does by itself; at least k."""
 
     @property
     def raised(self) -> tuple[Evidence, ...]:
-        return tuple(e for e in self.evidence if e.status is Status.RAISED)
+        return tuple(e for e in self.evidence if e.status is Status.RAISED or e in self.together)
 
     @property
     def state(self) -> State:
@@ -44,7 +46,8 @@ class Window:
             return f"{name} not measured"
         if not self.raised:
             return f"{name} {self.evidence[-1].status.lower()} ({self.evidence[-1].reason})"
-        counted = f"raised in {len(self.raised)} of the last {len(self.evidence)} statements (acted on from {self.k})"
+        by = "shown together by" if self.together else "raised in"
+        counted = f"{by} {len(self.raised)} of the last {len(self.evidence)} statements (acted on from {self.k})"
         return f"{name} {counted}, last: {self.raised[-1].reason}"
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from selfheal_assets.core.causes import ABOUT_THE_METRIC, Cause
 from selfheal_assets.core.errors import SelfhealError
+from selfheal_assets.core.evidence import Status
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.operations import story
 from selfheal_assets.operations.demo_result import MOVED, NEW_WORLD, Result
@@ -133,7 +134,10 @@ class Demonstration:
         cases = story.case_files(self.services, self.spec)
         told_bad = {b for case in cases if case.incident.cause is Cause.BAD_DATA for b in case.incident.batch_ids}
         healing = [case for case in cases if case.incident.cause in ABOUT_THE_METRIC and not case.incident.ended]
-        return all(b.batch_id in told_bad for b in mine if b.rows_quarantined) and not (phase.last and healing)
+        # Labels that were joined are measured by a run of their own, which may end after the incident has.
+        unmeasured = [b for b in mine if b.rows_clean and b.performance not in (Status.CLEAR, Status.RAISED)]
+        told = all(b.batch_id in told_bad for b in mine if b.rows_quarantined)
+        return told and not (phase.last and (healing or unmeasured))
 
     def _labels_wait(self) -> bool:
         labels = self.services.labels

@@ -38,12 +38,14 @@ class Case:
 def objections() -> Iterator[Held]:
     """Each thing that speaks against an action, in the order in which they are asked, in the core's own words.
 
-    Against a retraining all but one, which a restart has in its place.
+    Against a retraining all but two: a restart has one in its place, a moved share of labels without harm the other.
     """
     case = _everything_against_it()
     while held := held_back(case.spec, case.incident, Action.RETRAIN, case.situation):
         if held.hold is Hold.NO_LABELS:
-            yield from filter(None, [held_back(case.spec, case.incident, Action.RESTART, case.situation)])
+            harmless = replace(case.incident, cause=Cause.PRIOR_SHIFT)
+            others = ((case.incident, Action.RESTART), (harmless, Action.RETRAIN))
+            yield from filter(None, [held_back(case.spec, one, act, case.situation) for one, act in others])
         yield held
         case = _lifted(case, held.hold)
     distrusted = needs_approval(case.spec, case.situation)

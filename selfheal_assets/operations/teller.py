@@ -38,7 +38,8 @@ class Teller:
                 value = "" if found.value is None else f" {found.value:.3f}"
                 return f"measured   {record.subject}: {found.signal}{value} {found.status}"
             case RecordKind.LABELS:
-                return f"labelled   {record.subject}: {payload['matured']:.0%} of its rows"
+                refused = "".join(f"; refused: {reason}" for reason in payload.get("refused", ()))
+                return f"labelled   {record.subject}: {payload['matured']:.0%} of its rows{refused}"
             case RecordKind.INCIDENT:
                 hold = f" by {payload['hold']}" if payload["hold"] else ""
                 return f"incident   {payload['cause']} {record.status}{hold}: {payload['reason']}"

@@ -104,6 +104,14 @@ class LabelStore(Protocol):
         """End a join: these rows go on waiting, and the files `joined` are done."""
         ...
 
+    def set_aside(self, model: str, before: datetime) -> int:
+        """Look no longer for waiting labels of files that were taken before then; how many. They are kept on disk."""
+        ...
+
+    def unmatched_rows(self, model: str) -> int:
+        """How many labels were set aside so far."""
+        ...
+
     def holders(self, files: Mapping[str, Path], column: str, event_ids: "pd.Series") -> "pd.DataFrame":
         """Which batches, by their files, hold which of the event ids. Columns: event_id, batch_id."""
         ...

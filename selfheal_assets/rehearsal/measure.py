@@ -1,6 +1,5 @@
 """Take a batch in and measure it as the stages do: an arrival in, ledger records out. Never decides."""
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,16 +7,17 @@ import numpy as np
 from selfheal_assets.core.batch_gate import BatchJudgement
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
-from selfheal_assets.ports import Services
+from selfheal_assets.ports import Overlay, Services
 from selfheal_assets.rehearsal.history import Arrival
 from selfheal_assets.rehearsal.wiring import RehearsalServices
-from selfheal_assets.stages.batch_records import MATURED, BatchStatus, close_batch, measured_after, settle
+from selfheal_assets.stages.batch_records import BatchStatus, close_batch, measured_after, settle
 from selfheal_assets.stages.champion import SCORE, champion
 from selfheal_assets.stages.checked_rows import JudgedRows, judged_rows, settle_judged
 from selfheal_assets.stages.drift_evidence import measured_drift
 from selfheal_assets.stages.estimated_evidence import estimated_evidence
 from selfheal_assets.stages.feature_frame import feature_frame
 from selfheal_assets.stages.label_evidence import measured_labels
+from selfheal_assets.stages.label_gate import label_checks, label_quality, labels_record
 from selfheal_assets.stages.supply_evidence import supply_evidence
 
 if TYPE_CHECKING:
@@ -74,12 +74,23 @@ def labels_arrive(services: RehearsalServices, spec: ModelSpec, arrival: Arrival
     known = arrival.rows.drop_duplicates(spec.data.event_id).set_index(spec.data.event_id)[spec.data.label]
     services.late.arrive(arrival.batch_id, known.astype("float64"))
     services.ledger.append(_labels(services, spec, arrival.batch_id))
+    after = measured_after(services, spec, arrival.batch_id)
+    quality = label_quality(services, spec, arrival.batch_id)
+    found = [] if quality is None else [quality]
     if evidence and services.batches.has(spec.name, "scores", arrival.batch_id):
-        after = measured_after(services, spec, arrival.batch_id)
         scores = services.batches.read(spec.name, "scores", arrival.batch_id)
-        found = measured_labels(services, spec, arrival.batch_id, scores)
-        now = services.clock.now()
-        services.ledger.append(*(one.to_record(now, after) for one in found))
+        found += measured_labels(services, spec, arrival.batch_id, scores)
+    now = services.clock.now()
+    services.ledger.append(*(one.to_record(now, after) for one in found))
+
+
+def _labels(services: Services, spec: ModelSpec, batch_id: str) -> Record:
+    clean = services.batches.read(spec.name, "clean", batch_id)
+    (settled,) = services.ledger.newest(spec.name, RecordKind.BATCH_SETTLED, subject=batch_id)
+    # All labels of a batch come at once, and once.
+    overlay = Overlay(rows=len(clean), corrections=0, digest="all")
+    checks = label_checks(services, spec)
+    return labels_record(services, spec, settled, clean, overlay, files=[f"{batch_id}-labels"], checks=checks)
 
 
 def _register(services: Services, spec: ModelSpec, arrival: Arrival) -> None:
@@ -106,27 +117,3 @@ def _score(services: Services, spec: ModelSpec, batch_id: str, frame: "pd.DataFr
     scored[SCORE] = services.registry.load(serving).score(frame[services.features.names(spec)])
     scored["champion_version"] = serving.version
     services.batches.write(spec.name, "scores", batch_id, scored)
-
-
-def _labels(services: Services, spec: ModelSpec, batch_id: str) -> Record:
-    clean = services.batches.read(spec.name, "clean", batch_id)
-    came = services.labels.current(spec.name, batch_id, clean[spec.data.event_id])
-    labelled = 0 if came is None else int(came.count())
-    matured = labelled / len(clean)
-    now: datetime = services.clock.now()
-    return Record(
-        key=f"labels:{spec.name}:{batch_id}",
-        model=spec.name,
-        kind=RecordKind.LABELS,
-        subject=batch_id,
-        status=MATURED if matured >= spec.performance.min_matured else "IMMATURE",
-        event_time=clean[spec.data.event_timestamp].min().to_pydatetime(),
-        recorded_at=now,
-        payload={
-            "rows": len(clean),
-            "labelled_rows": labelled,
-            "matured": matured,
-            "corrections": 0,
-            "files": [f"{batch_id}-labels"],
-        },
-    )

@@ -137,10 +137,11 @@ class RehearsalServices:
         return ScipyDriftDetector()
 
     def declared_checks(self, spec: ModelSpec) -> list[Check]:
-        """None for rows that were checked when they were recorded."""
+        """Of rows that were checked when they were recorded, those on their labels alone: these came later."""
         from selfheal_assets.adapters.dbt_checks import load_checks
 
-        return load_checks(check_folders(roots_from_environment()), spec) if self._checked else []
+        declared = load_checks(check_folders(roots_from_environment()), spec)
+        return [check for check in declared if self._checked or check.waits_for_labels(spec.data.label)]
 
     def declared_types(self, spec: ModelSpec) -> dict[str, str]:
         return declared_types(spec)

@@ -45,17 +45,17 @@ class FeatureResolver:
 
     def __init__(self, spec: ModelSpec, store: OnlineStore, clock: Clock, threads: int = THREADS) -> None:
         """SpecError when `serving.defaults` does not fit the store's features."""
-        limits = spec.serving
-        if problems := default_problems(limits.defaults, store.stored):
+        serving = spec.serving
+        if problems := default_problems(serving.defaults, store.stored):
             raise SpecError("\n".join(problems))
         self._store, self._clock = store, clock
         self._entities, self._stored = spec.data.entities, list(store.stored)
         self._needed = list(dict.fromkeys([*self._entities, *spec.features.request, *store.request_types]))
-        defaults = {name: typed_default(value, store.stored[name]) for name, value in limits.defaults.items()}
+        defaults = {name: typed_default(value, store.stored[name]) for name, value in serving.defaults.items()}
         self._defaults: Values = tuple(defaults.get(name) for name in self._stored)
-        self._seconds = limits.feature_deadline_ms / 1000.0
-        self._cache = FeatureCache(CACHED_ENTITIES, timedelta(minutes=limits.cached_max_age_minutes))
-        self._breaker = Breaker(limits.breaker_failures, limits.breaker_seconds, clock)
+        self._seconds = serving.feature_deadline_ms / 1000.0
+        self._cache = FeatureCache(CACHED_ENTITIES, timedelta(minutes=serving.cached_max_age_minutes))
+        self._breaker = Breaker(serving.breaker_failures, serving.breaker_seconds, clock)
         self._threads = BoundedThreads(threads, "feature-store")
         first = self._seconds / 25.0
         self._retrying = Retrying(

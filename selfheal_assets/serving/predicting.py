@@ -35,11 +35,11 @@ class Predicting:
     """The handler of `POST /predict`, of one event loop."""
 
     def __init__(self, parts: Parts, metrics: ServerMetrics, schema: type[BaseModel]) -> None:
-        self._model, self._limits, self._schema = parts.spec.name, parts.spec.serving, schema
+        self._model, self._serving, self._schema = parts.spec.name, parts.spec.serving, schema
         self._asks_store = parts.asks_store
         self._metrics = metrics
         self._answering = Answering(parts, metrics)
-        self.admission = Admission(self._limits.max_waiting)
+        self.admission = Admission(self._serving.max_waiting)
         self.open()
 
     async def __call__(self, request: Request) -> Response:
@@ -58,7 +58,7 @@ class Predicting:
 
     async def _admitted(self, request: Request, began: float) -> tuple[str, Response]:
         if not self.admission.enter():
-            return "rejected", refused(_overloaded(self._limits.max_waiting))
+            return "rejected", refused(_overloaded(self._serving.max_waiting))
         try:
             # Whoever has arrived meanwhile is counted before anyone is at work.
             await asyncio.sleep(0)
@@ -74,7 +74,7 @@ class Predicting:
             self.admission.leave()
 
     async def _predicted(self, request: Request, began: float) -> Response:
-        body = await _within(read_body(request, self._limits.max_body_kb), _late_body)
+        body = await _within(read_body(request, self._serving.max_body_kb), _late_body)
         try:
             rows: list[Row] = self._schema.model_validate_json(body).rows  # type: ignore[attr-defined]
         except ValidationError as error:

@@ -1,7 +1,7 @@
 """Write down and look up what became of a batch. Never touches its rows."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +12,8 @@ from selfheal_assets.ports import Ledger, Services
 
 MATURED, IMMATURE = "MATURED", "IMMATURE"
 """Status of a LABELS record: whether the batch has labels enough to be judged by, and learned from."""
+REFUSED = "REFUSED"
+"""Status of a LABELS record: they break a declared check, and do not count until others come in their place."""
 
 
 class BatchStatus(StrEnum):
@@ -26,6 +28,8 @@ class BatchStatus(StrEnum):
 
 
 USABLE = (BatchStatus.CLEAN, BatchStatus.PARTIAL)
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+"""The place in time of a batch that came before any usable one, and says nothing of its own time."""
 IN_FLIGHT = 100
 """At least as many batches as one ingest run may have between checking and publishing."""
 
@@ -55,7 +59,10 @@ def settle(
     event_time: datetime | None = None,
     **counts: Any,
 ) -> None:
-    """Record what became of the batch; the same try recorded twice changes nothing."""
+    """Record what became of the batch; the same try recorded twice changes nothing.
+
+    `event_time`: its first clean event; without it a batch in quarantine is placed by the order of the record.
+    """
     registered = services.ledger.newest(spec.name, RecordKind.BATCH_REGISTERED, subject=batch_id)[0]
     rows = {"rows_landed": 0, "rows_clean": 0, "rows_quarantined": 0, "labelled_rows": 0, **counts}
     this_try = opening(services, spec, batch_id)
@@ -65,33 +72,52 @@ def settle(
         kind=RecordKind.BATCH_SETTLED,
         subject=batch_id,
         status=status,
-        event_time=event_time or registered.event_time,
+        event_time=event_time or _placed(services, spec, status, registered),
         recorded_at=services.clock.now(),
         payload={**rows, "reasons": list(reasons), "landed_at": registered.payload["landed_at"]},
     )
-    quality = _quality(spec, settled)
+    labels = services.ledger.newest(spec.name, RecordKind.LABELS, subject=batch_id)
+    quality = quality_of(spec, settled, labels[0] if labels else None)
     services.ledger.append(*([quality.to_record(settled.recorded_at, this_try)] if quality else []), settled)
     if status not in USABLE:
         close_batch(services, spec, batch_id)
 
 
-def _quality(spec: ModelSpec, settled: Record) -> Evidence | None:
-    """The checks' verdict as evidence; None about a batch that nobody checked."""
+def _placed(services: Services, spec: ModelSpec, status: BatchStatus, registered: Record) -> datetime:
+    """Of a batch in quarantine as a whole: right after the newest usable data known, or earlier by its own word.
+
+    The time of landing is no event: beside the events of data that are replayed, or sent in later, it would be the
+    newest for ever. Neither may broken rows put the batch behind all that follow.
+    """
+    if status is not BatchStatus.QUARANTINED:
+        return registered.event_time
+    newest = services.ledger.recent_subjects(spec.name, RecordKind.BATCH_SETTLED, statuses=USABLE, limit=1)
+    after = newest[0].event_time + timedelta(microseconds=1) if newest else None
+    if registered.event_time != datetime.fromisoformat(registered.payload["landed_at"]):
+        return min(registered.event_time, after or registered.event_time)
+    return after or BEFORE_ALL
+
+
+def quality_of(spec: ModelSpec, settled: Record, labels: Record | None) -> Evidence | None:
+    """The checks' verdict on the rows, and on the labels that came for them; None about a batch that nobody checked."""
     if settled.status not in (*USABLE, BatchStatus.QUARANTINED):
         return None
     landed, bad = settled.payload["rows_landed"], settled.payload["rows_quarantined"]
-    share = bad / landed if landed else 1.0
+    refused = labels.payload["refused"] if labels and labels.status == REFUSED else []
+    # Rows whose labels are refused are as little learned from as rows in quarantine.
+    share = bad / landed if landed and not refused else 1.0
+    sound = settled.status == BatchStatus.CLEAN and not refused
     return Evidence(
         model=spec.name,
         signal=Signal.QUALITY,
-        status=Status.CLEAR if settled.status == BatchStatus.CLEAN else Status.RAISED,
+        status=Status.CLEAR if sound else Status.RAISED,
         batch_id=settled.subject,
         champion_version=None,
         event_time=settled.event_time,
         value=share,
         threshold=spec.quality.max_bad_row_share,
         sample_size=landed,
-        reason="; ".join(settled.payload["reasons"]) or "every check of severity error passed",
+        reason="; ".join([*settled.payload["reasons"], *refused]) or "every check of severity error passed",
         strength=share / spec.quality.max_bad_row_share,
     )
 
@@ -117,8 +143,9 @@ def labelled_rows(ledger: Ledger, spec: ModelSpec, records: Sequence[Record]) ->
     late = ledger.current(spec.name, RecordKind.LABELS, [record.subject for record in records])
     counts = {}
     for record in records:
+        labels = late.get(record.subject, record)
         # Whichever of the two was written last may have counted before the other did.
-        known = [r.payload["labelled_rows"] for r in (record, late.get(record.subject, record))]
+        known = [0] if labels.status == REFUSED else [r.payload["labelled_rows"] for r in (record, labels)]
         counts[record.subject] = min(max(known), record.payload["rows_clean"])
     return counts
 

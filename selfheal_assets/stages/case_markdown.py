@@ -41,11 +41,18 @@ def _seen(case: CaseFile) -> Iterator[str]:
     if not found:
         yield "Nothing is raised on its batches any more."
         return
-    yield from _table(("batch", "signal", "value", "threshold", "rows", "reason"), [_signal(e) for e in found])
+    names = ("batch", "signal", "value", "threshold", "strength", "rows", "reason")
+    yield from _table(names, [_signal(e) for e in found])
 
 
 def _signal(e: Evidence) -> Sequence[str]:
-    return (e.batch_id, _words(e.signal), _number(e.value), _number(e.threshold), f"{e.sample_size:,}", e.reason)
+    figures = (_number(e.value), _number(e.threshold), _strength(e.strength), f"{e.sample_size:,}")
+    return (e.batch_id, _words(e.signal), *figures, e.reason)
+
+
+def _strength(strength: float | None) -> str:
+    """In thresholds: 2x is twice as far as what raises it."""
+    return "" if strength is None else f"{_number(strength)}x"
 
 
 def _taken_for(case: CaseFile) -> Iterator[str]:
@@ -145,7 +152,12 @@ def _verified(case: CaseFile) -> Iterator[str]:
 
 
 def _timeline(case: CaseFile) -> Iterator[str]:
-    rows = [(_moment(at), str(i.state), i.reason) for i, at in zip(case.transitions, case.at, strict=True)]
+    rows, told = list[Sequence[str]](), ""
+    for incident, at in zip(case.transitions, case.at, strict=True):
+        # A diagnosis that stands is told once: what is new in a line would be lost in it.
+        why = incident.reason.replace(told, "as above") if told else incident.reason
+        rows.append((_moment(at), str(incident.state), why))
+        told = incident.diagnosis
     yield from _table(("at (UTC)", "state", "why"), rows)
 
 

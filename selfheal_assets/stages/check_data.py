@@ -11,10 +11,10 @@ from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus
 from selfheal_assets.core.record import RecordKind
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.batch_records import BatchStatus, settle
-from selfheal_assets.stages.checked_rows import JudgedRows, judged_rows, settle_judged
+from selfheal_assets.stages.checked_rows import JudgedRows, judged_rows, settle_judged, waived_checks
 from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
 from selfheal_assets.stages.metadata import table
-from selfheal_assets.stages.release import Release, release_of, start_release
+from selfheal_assets.stages.release import Release, start_release
 from selfheal_assets.stages.served_rows import event_rows
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def checked_batch(spec: ModelSpec, checks: Sequence[Check]) -> dg.AssetsDefiniti
             if rows is None:
                 _show_unreadable(context, selfheal, spec, batch_id)
                 continue
-            waived = release_of(selfheal, spec, batch_id)
+            waived = waived_checks(selfheal, spec, batch_id)
             judged = judged_rows(selfheal, spec, checks, batch_id, rows, waived)
             any_clean |= _keep(context, selfheal, spec, batch_id, judged)
         if any_clean:

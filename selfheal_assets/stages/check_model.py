@@ -12,6 +12,7 @@ from selfheal_assets.stages.heal_decision import heal_decision
 from selfheal_assets.stages.identity import attributes, key
 from selfheal_assets.stages.judgement import Judgement, judged
 from selfheal_assets.stages.metadata import number, table
+from selfheal_assets.stages.unjudged import without_unjudged_warnings
 
 GATES = {
     "metric_floor": "The holdout metric reaches the declared floor.",
@@ -28,6 +29,7 @@ GATES = {
 def validation_report(spec: ModelSpec) -> dg.AssetsDefinition:
     """The asset `m/validation_report`, with a blocking check a gate."""
     asset_key = key(spec, "validation_report")
+    without_unjudged_warnings(spec)
 
     @dg.asset(
         **attributes(spec, "validation_report", "xgboost"),

@@ -115,7 +115,8 @@ def close(
         payload={"version": version, "reason": reason, **extra},
     )
     (decision,) = services.ledger.newest(spec.name, RecordKind.DECISION, subject=decision_id) or (None,)
-    shown = training_evidence(decision, status, reason, extra, now) if decision else None
+    tries = spec.policy.first_model_tries
+    shown = training_evidence(decision, status, reason, extra, now, tries) if decision else None
     if decision and shown:
         services.ledger.append(shown.to_record(now, decision.sequence), outcome)
     else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -10,12 +11,13 @@ from selfheal_assets.core.errors import UnreadableFileError, UnusableLabelsError
 from selfheal_assets.core.evidence import Evidence
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.notification import Severity
+from selfheal_assets.core.quality import Check
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
-from selfheal_assets.stages.batch_records import IMMATURE, MATURED, USABLE, measured_after
-from selfheal_assets.stages.current_labels import labels_of
+from selfheal_assets.stages.batch_records import USABLE, measured_after
 from selfheal_assets.stages.identity import attributes, key
 from selfheal_assets.stages.label_evidence import label_evidence
+from selfheal_assets.stages.label_gate import label_checks, label_quality, labels_record
 from selfheal_assets.stages.metadata import number, summary, table
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class _Join:
     """The LABELS records of the batches for which labels came, oldest batch first."""
     rows_joined: int = 0
     waiting: int = 0
+    unmatched: int = 0
+    """Labels that are kept, and looked for no longer."""
 
 
 def labels(spec: ModelSpec) -> dg.AssetsDefinition:
@@ -58,10 +62,20 @@ def labels(spec: ModelSpec) -> dg.AssetsDefinition:
             _measure(context, selfheal, spec, done.touched)
             rest = waiting[~waiting["event_id"].isin(found["event_id"])]
             selfheal.labels.keep_waiting(spec.name, rest, done.files, sequence)
-            done.waiting = selfheal.labels.waiting_rows(spec.name)
+            _set_aside(context, selfheal, spec, done)
         return dg.MaterializeResult(metadata=_metadata(done))
 
     return labels
+
+
+def _set_aside(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, done: _Join) -> None:
+    """Labels whose row never came would otherwise be looked for in every batch for ever."""
+    days = spec.performance.labels_wait_days
+    gone = selfheal.labels.set_aside(spec.name, selfheal.clock.now() - timedelta(days=days))
+    if gone:
+        context.log.warning(f"{gone} labels found no row in {days:g} days: they are kept, and looked for no longer")
+    done.waiting = selfheal.labels.waiting_rows(spec.name)
+    done.unmatched = selfheal.labels.unmatched_rows(spec.name)
 
 
 def _take(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, done: _Join) -> None:
@@ -114,51 +128,43 @@ def _join(selfheal: Services, spec: ModelSpec, found: "pd.DataFrame", done: _Joi
     """Lay the labels over each batch that they are for, then say so in the ledger."""
     ids = [str(batch_id) for batch_id in found["batch_id"].unique()]
     settled = selfheal.ledger.current(spec.name, RecordKind.BATCH_SETTLED, ids)
+    checks = label_checks(selfheal, spec)
     for batch_id in sorted(ids, key=lambda b: (settled[b].event_time, b)):
         rows = found[found["batch_id"] == batch_id].drop(columns="batch_id")
-        record = _laid_over(selfheal, spec, settled[batch_id], rows)
+        record = _laid_over(selfheal, spec, settled[batch_id], rows, checks)
         selfheal.ledger.append(record)
         done.touched.append(record)
     done.rows_joined = len(found)
 
 
-def _laid_over(selfheal: Services, spec: ModelSpec, settled: Record, rows: "pd.DataFrame") -> Record:
+def _laid_over(
+    selfheal: Services, spec: ModelSpec, settled: Record, rows: "pd.DataFrame", checks: Sequence[Check]
+) -> Record:
     batch_id, label = settled.subject, spec.data.label
     clean = selfheal.batches.read(spec.name, "clean", batch_id)
     brought = clean.set_index(spec.data.event_id)[label]
     overlay = selfheal.labels.merge(spec.name, batch_id, rows, brought)
-    labelled = int(labels_of(selfheal, spec, batch_id, clean)[label].count())
-    matured = labelled / len(clean)
-    return Record(
-        # By what stands there, not by who wrote it: a join that was killed before this line is made good by the next.
-        key=f"labels:{spec.name}:{batch_id}:{overlay.digest}:{labelled}:{len(clean)}",
-        model=spec.name,
-        kind=RecordKind.LABELS,
-        subject=batch_id,
-        status=MATURED if matured >= spec.performance.min_matured else IMMATURE,
-        event_time=settled.event_time,
-        recorded_at=selfheal.clock.now(),
-        payload={
-            "rows": len(clean),
-            "labelled_rows": labelled,
-            "matured": matured,
-            "corrections": overlay.corrections,
-            "files": sorted(rows["file_id"].unique()),
-        },
-    )
+    files = list(rows["file_id"].unique())
+    return labels_record(selfheal, spec, settled, clean, overlay, files=files, checks=checks)
 
 
 def _measure(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, touched: Sequence[Record]) -> None:
-    """The performance of every batch that labels came for, recorded at once; rows that nobody scored are passed by."""
+    """What the labels say of every batch that they came for, recorded at once; rows without a score have no metric."""
     measured = list[tuple[list[Evidence], int, Mapping[str, Any]]]()
+    checked = list[tuple[Evidence, int]]()
     for batch_id in (record.subject for record in touched):
+        quality = label_quality(selfheal, spec, batch_id)
+        if quality is not None:
+            context.log.warning(f"{batch_id}: {quality.signal} {quality.status}: {quality.reason}")
+            checked.append((quality, measured_after(selfheal, spec, batch_id)))
         if selfheal.batches.has(spec.name, "scores", batch_id):
             after = measured_after(selfheal, spec, batch_id)
             scores = selfheal.batches.read(spec.name, "scores", batch_id)
             found, metadata = label_evidence(selfheal, spec, batch_id, scores)
             measured.append((found, after, {**summary(found[0]), **metadata}))
     now = selfheal.clock.now()
-    selfheal.ledger.append(*(evidence.to_record(now, after) for found, after, _ in measured for evidence in found))
+    every = [*checked, *((evidence, after) for found, after, _ in measured for evidence in found)]
+    selfheal.ledger.append(*(evidence.to_record(now, after) for evidence, after in every))
     for found, _, shown in measured:
         for evidence in found:
             context.log.info(f"{evidence.batch_id}: {evidence.signal} {evidence.status}: {evidence.reason}")
@@ -170,7 +176,12 @@ def _measure(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelS
 
 def _metadata(done: _Join) -> dict[str, Any]:
     batches = [
-        {"batch": r.subject, **{name: value for name, value in r.payload.items() if name != "files"}}
+        {
+            "batch": r.subject,
+            "status": r.status,
+            **{name: r.payload[name] for name in ("rows", "labelled_rows", "matured", "corrections")},
+            "refused": "; ".join(r.payload["refused"]),
+        }
         for r in reversed(done.touched)
     ]
     return {
@@ -179,6 +190,7 @@ def _metadata(done: _Join) -> dict[str, Any]:
         "rows_joined": dg.MetadataValue.int(done.rows_joined),
         "corrections": dg.MetadataValue.int(sum(r.payload["corrections"] for r in done.touched)),
         "waiting": dg.MetadataValue.int(done.waiting),
+        "unmatched": dg.MetadataValue.int(done.unmatched),
         "batches_touched": dg.MetadataValue.int(len(done.touched)),
         "least_matured": number(min((r.payload["matured"] for r in done.touched), default=None)),
         "batches": table(batches),

@@ -55,12 +55,6 @@ def start_release(
     )
 
 
-def release_of(services: Services, spec: ModelSpec, batch_id: str) -> frozenset[str]:
-    """The checks that the last release of the batch waived."""
-    waivers = services.ledger.newest(spec.name, RecordKind.WAIVER, subject=batch_id)
-    return frozenset(waivers[0].payload["waive"]) if waivers else frozenset()
-
-
 def checked_release(services: Services, spec: ModelSpec, batch_id: str, release: Release) -> "pd.DataFrame | None":
     """The repaired rows, when the release brings any. Raises BatchError for a release that cannot be."""
     if not release.reason.strip():

@@ -46,6 +46,7 @@ def gather(ledger: Ledger, spec: ModelSpec, now: datetime, seen: int | None = No
         ended=tuple(ended),
         heals=tuple(_heals(past, spec, [*incidents, *ended])),
         approvals={subject: record.status for subject, record in approvals.items()},
+        said_at={subject: record.recorded_at for subject, record in approvals.items()},
         switched_off=_switched_off(past, spec),
     )
 

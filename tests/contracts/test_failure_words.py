@@ -31,6 +31,7 @@ ROWS = {
 AROUND = (-244.2412, 361.9412)
 TABLES: dict[str, tuple[dict[str, Any], str | float, tuple[Any, Any], str]] = {
     "max_missing": ({"share": 0.5}, 0.75, (0.5, None), "share of rows without c 0.75; allowed at most 0.5"),
+    "mean_between": ({"max_value": 0.3}, 0.3481, (None, 0.3), "mean of c 0.3481; allowed at most 0.3"),
     "mean_between_reference": (
         {"max_shift_sd": 3},
         5969.2288,

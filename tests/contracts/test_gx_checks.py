@@ -140,6 +140,10 @@ TABLE_CASES = [
     ("quantile_between_reference", "count", {"quantile": 0.5, "max_shift_sd": 1}, {}, PASSED),
     ("quantile_between_reference", "amount", {"quantile": 0.5, "max_shift_sd": 1}, {}, FAILED),
     ("mean_between_reference", "empty", {"max_shift_sd": 1}, {}, ERRORED),
+    ("mean_between", "count", {"min_value": 3.5, "max_value": 3.5}, {}, PASSED),
+    ("mean_between", "count", {"max_value": 3.4}, {}, FAILED),
+    ("mean_between", "count", {"min_value": 4}, {"where": "count > 1"}, PASSED),
+    ("mean_between", "empty", {"min_value": 0}, {}, ERRORED),
 ]
 
 TABLE_REASONS = {
@@ -154,6 +158,8 @@ TABLE_REASONS = {
     18: "mean of amount inf; allowed 2.5 ± 1.11803 (1.38197 to 3.61803), the reference's mean ± 1 sd",
     20: "median of amount 30; allowed 2.5 ± 1.11803 (1.38197 to 3.61803), the reference's median ± 1 sd",
     21: "there are no values to compare",
+    23: "mean of count 3.5; allowed at most 3.4",
+    25: "there are no values to compare",
 }
 
 

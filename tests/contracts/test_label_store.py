@@ -4,7 +4,7 @@ import itertools
 import json
 import os
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,42 @@ class TestWaiting:
         take(store, land(store, "a.csv", "id,y\n1,0\n2,1\n"))
         store.keep_waiting("m", waiting(store), [], 17)
         assert len(waiting(store)) == 2
+
+    def test_what_waited_too_long_is_kept_and_looked_for_no_longer(self, store: FileLabelStore) -> None:
+        """By when its file was taken, whatever times its labels state."""
+        old = take(store, land(store, "a.csv", "id,y,label_timestamp\n1,0,2020-01-01\n2,1,2020-01-01\n"))
+        new = take(store, land(store, "b.csv", "id,y,label_timestamp\n3,1,2019-01-01\n"), now=NOW + timedelta(days=80))
+        assert store.set_aside("m", NOW + timedelta(days=999)) == 0, "their join has not ended"
+        store.keep_waiting("m", waiting(store), [old, new], 17)
+        assert store.set_aside("m", NOW) == 0
+        assert store.set_aside("m", NOW + timedelta(days=1)) == 2
+        assert (labels(store), store.waiting_rows("m"), store.unmatched_rows("m")) == ({"3": 1.0}, 1, 2)
+        kept = pd.read_parquet(next((store._folder("m") / "unmatched").glob("*.parquet")))
+        assert list(kept["event_id"]) == ["1", "2"]
+        assert store.set_aside("m", NOW + timedelta(days=1)) == 0
+        assert store.known("m", old), "the file itself is kept, too"
+        assert take(store, land(store, "again.csv", "id,y\n1,0\n"))
+        assert labels(store) == {"3": 1.0, "1": 0.0}, "the way back"
+
+    def test_labels_set_aside_by_a_killed_join_are_counted_once(
+        self, store: FileLabelStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file_id = take(store, land(store, "a.csv", "id,y\n1,0\n2,1\n"))
+        store.keep_waiting("m", waiting(store), [file_id], 17)
+        written = label_store._write
+
+        def killed_at_the_rest(frame: pd.DataFrame, target: Path) -> None:
+            if target.stem == label_store.REST:
+                raise KeyboardInterrupt
+            written(frame, target)
+
+        monkeypatch.setattr(label_store, "_write", killed_at_the_rest)
+        with pytest.raises(KeyboardInterrupt):
+            store.set_aside("m", NOW + timedelta(days=1))
+        monkeypatch.undo()
+        assert labels(store) == {"1": 0.0, "2": 1.0}
+        assert store.set_aside("m", NOW + timedelta(days=1)) == 2
+        assert (store.waiting_rows("m"), store.unmatched_rows("m")) == (0, 2)
 
     def test_one_at_a_time(self, store: FileLabelStore, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(label_store, "LOCK_SECONDS", 0.05)

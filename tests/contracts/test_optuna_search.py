@@ -260,7 +260,7 @@ def test_when_every_trial_fails_the_first_reason_is_told(rows: LabelledRows, tmp
 
 
 def test_rows_that_cannot_be_learned_from_are_refused(rows: LabelledRows, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="at least 300 labelled rows"):
+    with pytest.raises(TrainingError, match="at least 400 labelled rows"):
         OptunaTuner(tmp_path).tune(spec(), "s", labelled([1.0], size=200), None)
     with pytest.raises(TrainingError, match="validation rows of the tuning"):
         OptunaTuner(tmp_path).tune(spec(), "s", dataclasses.replace(rows, label=np.ones(1200)), None)

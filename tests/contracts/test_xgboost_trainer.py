@@ -206,7 +206,7 @@ def test_labels_that_teach_nothing_are_refused(rows: LabelledRows, label, receiv
 
 
 def test_too_few_rows_are_refused() -> None:
-    with pytest.raises(TrainingError, match=r"at least 300 labelled rows.*received 200"):
+    with pytest.raises(TrainingError, match=r"at least 400 labelled rows.*received 200"):
         XGBoostTrainer().train(SPEC, labelled(batches=2, size=100), TUNED)
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from brain import spec
-from given import HOUR, NOW, SPEC, attempt, heal, incident, situation
+from given import HOUR, NOW, SPEC, attempt, heal, history, in_state, incident, situation
 
 from selfheal_assets.core.causes import AWAITS_A_SERVER, TOUCHES_PRODUCTION, Action, Cause
+from selfheal_assets.core.diagnosis_rules import Derived
+from selfheal_assets.core.evidence import Signal
 from selfheal_assets.core.holds import (
     Hold,
     approved_held,
@@ -24,6 +26,7 @@ from selfheal_assets.core.policy import (
     decide,
 )
 from selfheal_assets.core.situation import Situation
+from selfheal_assets.core.windows import State
 
 DECIDED, AWAITING, SUPPRESSED = DecisionStatus
 A, R = Action, Result
@@ -101,6 +104,18 @@ HOLDS: list[Case] = [
         SPEC,
         {},
     ),
+    (
+        "no harm",
+        Hold.NO_HARM,
+        "the share of label 1 moved, and no harm by it is seen",
+        incident(Cause.PRIOR_SHIFT),
+        SPEC,
+        {"evidence": tuple(in_state(Derived.HARM, State.CLEAR))},
+    ),
+    *[
+        (f"harm by {signal}", None, "", incident(Cause.PRIOR_SHIFT), SPEC, {"evidence": tuple(history(signal, "R"))})
+        for signal in (Signal.PERFORMANCE, Signal.ESTIMATED_PERFORMANCE, Signal.RISK)
+    ],
     ("no labels to roll back", None, "", incident(Cause.BAD_RELEASE), SPEC, {"learnable": ()}),
     (
         "after a failure",

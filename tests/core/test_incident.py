@@ -92,6 +92,7 @@ def test_what_counts_as_a_failure() -> None:
         Result.VERIFIED,
         Result.NONE_FITS,
         Result.DECLINED,
+        Result.UNVERIFIABLE,
     }
 
 

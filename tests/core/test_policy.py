@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from brain import spec
-from given import HOUR, NOW, SPEC, attempt, heal, incident, situation
+from given import HOUR, NOW, SPEC, attempt, heal, in_state, incident, situation
 
 from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.cost import sums
+from selfheal_assets.core.diagnosis_rules import Derived
 from selfheal_assets.core.holds import (
     Hold,
     first_model_held,
@@ -25,6 +26,7 @@ from selfheal_assets.core.policy import (
     next_action,
 )
 from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.core.windows import State
 
 DECIDED, _, SUPPRESSED = DecisionStatus
 A, R = Action, Result
@@ -147,7 +149,8 @@ def test_an_escalation_is_held_by_nothing() -> None:
     ],
 )
 def test_what_was_considered_and_not_done(one: Incident, archived: tuple[str, ...], refused: list[str]) -> None:
-    found = decided(one, archived=archived)
+    harm = in_state(Derived.HARM, State.RAISED)
+    found = decided(one, archived=archived, evidence=tuple(harm))
     assert found.status is DECIDED
     assert list(found.refused) == refused
 
@@ -223,12 +226,12 @@ def test_what_is_held_back_has_a_record_beside_the_one_that_may_come_of_it() -> 
 # The first model.
 
 
-def test_the_first_model_is_held_by_flags_autonomy_and_old_data_alone() -> None:
+def test_the_first_model_is_held_by_flags_autonomy_old_data_and_its_own_failures_alone() -> None:
     def first(model: ModelSpec = SPEC, **changes: Any) -> Decision:
         return first_model(model, situation(champion_version=None, champion_metric=None, **changes), 1)
 
     spent = tuple(heal(hours, cause=Cause.NO_CHAMPION) for hours in (1, 2, 3, 4, 5))
-    found = first(replace(spec(heals_per_day=1, cooldown_minutes=900.0), cost=DEAR), heals=spent, ended=(FAILED,))
+    found = first(replace(spec(heals_per_day=1, cooldown_minutes=0.0), cost=DEAR), heals=spent, ended=(FAILED,))
     assert (found.action, found.status, found.incident, found.cause) == (A.RETRAIN, DECIDED, None, Cause.NO_CHAMPION)
     assert found.reason == "no champion yet; 2 clean batches with 2000 labelled rows"
     assert found.details["training_batches"] == ["b1", "b2"]
@@ -238,6 +241,7 @@ def test_the_first_model_is_held_by_flags_autonomy_and_old_data_alone() -> None:
         (first(switched_off=frozenset({"*"})), Hold.FLAG),
         (first(switched_off=frozenset({A.RETRAIN})), Hold.FLAG),
         (first(heals=(heal(1, training_batches=["b1", "b2"]),)), Hold.NO_NEW_DATA),
+        (first(spec(cooldown_minutes=900.0), heals=spent), Hold.COOLDOWN),
     ):
         assert (held.status, held.hold) == (SUPPRESSED, hold)
     assert first_model_held(SPEC, situation(champion_version=None)) is None

@@ -326,7 +326,7 @@ def test_an_approved_heal_counts_from_when_it_was_let_through() -> None:
 
 def test_the_first_model_is_tried_again_however_long_the_history_is() -> None:
     """Only so many past decisions are read: their number is no name for the next."""
-    life = Life(spec(), champion=None)
+    life = Life(spec(first_model_tries=200), champion=None)
     for _ in range(110):
         life.see(quality=CLEAR)
         under_way = [heal for heal in life.situation().heals if heal.outcome is None]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit, logit
 
 from selfheal_assets.core.errors import SelfhealError
 from selfheal_assets.core.statistics.bootstrap import metric_difference, metric_interval
@@ -36,7 +37,9 @@ def test_delong_variance_equals_the_brute_force_definition(seed):
     found = auc_interval(label, score, 0.9)
     half_width = 1.6448536 * math.sqrt(v10.var(ddof=1) / len(v10) + v01.var(ddof=1) / len(v01))
     assert found.value == pytest.approx(roc_auc(label, score))
-    assert (found.low, found.high) == pytest.approx((found.value - half_width, found.value + half_width))
+    slope = found.value * (1.0 - found.value)
+    ends = logit(found.value) + np.array([-1.0, 1.0]) * half_width / slope
+    assert (found.low, found.high) == pytest.approx(tuple(expit(ends)))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -53,7 +56,8 @@ def test_delong_difference_equals_the_covariance_form(seed):
 
 def test_delong_interval_stays_within_the_possible_range():
     label, score = np.repeat([1.0, 0.0], [12, 12]), np.r_[np.linspace(0.5, 0.9, 12), np.linspace(0.0, 0.52, 12)]
-    assert auc_interval(label, score, 0.999).high == 1.0
+    assert auc_interval(label, score, 0.99).low < auc_interval(label, score, 0.9).low < roc_auc(label, score)
+    assert roc_auc(label, score) < auc_interval(label, score, 0.9).high < auc_interval(label, score, 0.99).high < 1.0
     perfect = auc_interval(label, label)
     assert perfect == (1.0, 1.0, 1.0)
 
@@ -172,3 +176,13 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     for name, found in bounds.items():
         truth = metric(name, *world)
         assert 0.90 <= np.mean([low <= truth <= high for _, low, high in found]) <= 0.98
+
+
+def test_an_auc_lies_beyond_either_end_about_as_often():
+    """On the scale of the AUC itself the truth is above the interval half as often as below it."""
+    truth, below, above, draws = roc_auc(*drawn(99, 300_000, 700_000)), 0, 0, 4_000
+    for seed in range(draws):
+        found = auc_interval(*drawn(seed, 50, 150), 0.9)
+        below, above = below + (truth < found.low), above + (truth > found.high)
+    assert 0.04 <= below / draws <= 0.065
+    assert 0.04 <= above / draws <= 0.065

@@ -345,8 +345,8 @@ def notices(sensors: Sensors) -> list[str]:
 
 class TestQuality:
     def register(self, sensors: Sensors, batch_id: str, status: BatchStatus, **counts: int) -> None:
-        moment = sensors.clock.now()
-        sensors.services.ledger.append(_registration(batch_id, moment))
+        sensors.clock.forward(minutes=1)
+        sensors.services.ledger.append(_registration(batch_id, sensors.clock.now()))
         settle(sensors.services, SPEC, batch_id, status, reasons=["amount is in cents"], **counts)
 
     def test_tells_once_of_what_went_to_quarantine(self, sensors: Sensors) -> None:

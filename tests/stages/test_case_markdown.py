@@ -44,7 +44,8 @@ def test_every_part_of_a_heal_is_told() -> None:
     text = case_markdown(case, {case.incident.tried[1].decision_id: ["run-1", "run-2"]}, "http://ui")
     assert text.startswith(f"# Incident {case.incident.id}: harmful drift, resolved\n")
     parts = sections(text)
-    assert "| b002 | performance | 0.6 | 0.2 | 1,000 | performance RAISED |" in parts["What was seen"]
+    assert "| batch | signal | value | threshold | strength | rows | reason |" in parts["What was seen"]
+    assert "| b002 | performance | 0.6 | 0.2 | 3x | 1,000 | performance RAISED |" in parts["What was seen"]
     assert "the inputs moved, and the champion does worse" in parts["What it was taken for, and why"]
     assert "roc_auc before, and at its worst: **0.9 → 0.6**" in parts["What it was taken for, and why"]
     assert "when **reinstate** was decided: retrain: only if reinstate" in parts["What was considered and refused"]
@@ -62,6 +63,8 @@ def test_every_part_of_a_heal_is_told() -> None:
         line.split("|")[2].strip() for line in parts["All of it, in order"].splitlines() if line.startswith("| 2")
     ]
     assert states == [str(i.state) for i in case.transitions]
+    assert parts["All of it, in order"].count(case.transitions[0].diagnosis) == 1
+    assert "| reinstate: as above |" in parts["All of it, in order"]
 
 
 def test_the_sums_are_shown_where_they_are_declared() -> None:

@@ -24,7 +24,7 @@ from selfheal_assets.simulator.landing import drop, simulate
 from selfheal_assets.simulator.late_labels import LateLabels, labels_alone, without_labels
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
 from selfheal_assets.stages import plots
-from selfheal_assets.stages.batch_records import IMMATURE, MATURED, labelled_rows
+from selfheal_assets.stages.batch_records import IMMATURE, MATURED, REFUSED, labelled_rows, learnable_batches
 from selfheal_assets.stages.current_labels import labels_of
 from selfheal_assets.stages.training_frame import BATCH
 
@@ -197,11 +197,13 @@ def test_out_of_order_in_parts_and_in_csv(loop: InProcessLoop) -> None:
 
 def test_a_correction_is_measured_again_and_an_older_one_changes_nothing(loop: InProcessLoop) -> None:
     measured = len(performance(loop, 10))
-    wrong = labels(10).assign(is_fraud=1 - labels(10)["is_fraud"], label_timestamp=pd.Timestamp("2100-01-02", tz="UTC"))
+    mixed_up = labels(10)["is_fraud"].to_numpy()[::-1]
+    wrong = labels(10).assign(is_fraud=mixed_up, label_timestamp=pd.Timestamp("2100-01-02", tz="UTC"))
+    corrected = int((labels(10)["is_fraud"] != mixed_up).sum())
     land_labels(loop, "wrong.parquet", wrong)
     loop.settle()
     assert not joined_truly(loop, 10)
-    assert told(loop, RecordKind.LABELS, 10)[0].payload["corrections"] == ROWS
+    assert told(loop, RecordKind.LABELS, 10)[0].payload["corrections"] == corrected > 0
     assert performance(loop, 10)[0].status is Status.RAISED
     land_labels(loop, "older.parquet", labels(10).assign(label_timestamp=pd.Timestamp("2100-01-01", tz="UTC")))
     loop.settle()
@@ -209,7 +211,7 @@ def test_a_correction_is_measured_again_and_an_older_one_changes_nothing(loop: I
     land_labels(loop, "right.parquet", labels(10).assign(label_timestamp=pd.Timestamp("2100-01-03", tz="UTC")))
     loop.settle()
     assert joined_truly(loop, 10)
-    assert told(loop, RecordKind.LABELS, 10)[0].payload["corrections"] == 2 * ROWS
+    assert told(loop, RecordKind.LABELS, 10)[0].payload["corrections"] == 2 * corrected
     assert performance(loop, 10)[0].status is Status.CLEAR
 
 
@@ -330,6 +332,72 @@ def test_labels_of_rows_in_quarantine_wait(loop: InProcessLoop) -> None:
     assert last_join(loop)["waiting"] == 20
     record = told(loop, RecordKind.LABELS, 30)[0]
     assert (record.payload["rows"], record.payload["labelled_rows"]) == (ROWS - 20, ROWS - 20)
+
+
+def quality(loop: InProcessLoop, index: int) -> list[Evidence]:
+    """The last statement first."""
+    found = map(Evidence.from_record, told(loop, RecordKind.EVIDENCE, index))
+    return [evidence for evidence in found if evidence.signal is Signal.QUALITY]
+
+
+def learnable(loop: InProcessLoop) -> set[str]:
+    return {record.subject for record in learnable_batches(loop.services.ledger, loop.spec, limit=100)}
+
+
+def test_labels_of_an_impossible_share_do_not_count_until_the_right_ones_come(loop: InProcessLoop) -> None:
+    """Every outcome 0, as where they were not joined; a first part of them is too little to tell."""
+    land_batch(loop, 40)
+    land_labels(loop, "forty-part.csv", labels(40, slice(0, 300)).assign(is_fraud=0))
+    loop.settle()
+    batch_id = batch_of(loop, 40)
+    assert told(loop, RecordKind.LABELS, 40)[0].status == IMMATURE
+    assert [evidence.status for evidence in quality(loop, 40)] == [Status.CLEAR]
+    land_labels(loop, "forty-rest.csv", labels(40, slice(300, None)).assign(is_fraud=0))
+    loop.settle()
+    (refused, *_) = told(loop, RecordKind.LABELS, 40)
+    assert (refused.status, refused.payload["labelled_rows"]) == (REFUSED, ROWS)
+    assert refused.payload["refused"] == [
+        "mean_between_payments_is_fraud failed: mean of is_fraud 0; allowed 0.01 to 0.3"
+    ]
+    assert (quality(loop, 40)[0].status, quality(loop, 40)[0].value) == (Status.RAISED, 1.0)
+    assert current(loop, 40).isna().all()
+    assert performance(loop, 40)[0].status is Status.UNKNOWN
+    assert batch_id not in learnable(loop)
+    assert labelled_rows(loop.services.ledger, loop.spec, told(loop, RecordKind.BATCH_SETTLED, 40)) == {batch_id: 0}
+    incidents = loop.services.ledger.newest("payments", RecordKind.INCIDENT, limit=50)
+    assert "bad_data" in {record.payload["cause"] for record in incidents if batch_id in record.payload["batch_ids"]}
+    land_labels(loop, "forty-right.csv", labels(40))
+    loop.settle()
+    assert told(loop, RecordKind.LABELS, 40)[0].status == MATURED
+    assert [evidence.status for evidence in quality(loop, 40)] == [Status.CLEAR, Status.RAISED, Status.CLEAR]
+    assert joined_truly(loop, 40)
+    assert performance(loop, 40)[0].details["matured"] == 1.0
+    assert batch_id in learnable(loop)
+
+
+def test_a_run_that_ends_after_refusing_labels_says_so_the_next_time(
+    loop: InProcessLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_batch(loop, 41)
+    loop.settle()
+    ledger = loop.services.ledger
+    append = ledger.append
+
+    def cut(*records: Record) -> int:
+        if any(record.kind is RecordKind.EVIDENCE for record in records):
+            raise RuntimeError("the power went")
+        return append(*records)
+
+    land_labels(loop, "labels-41.csv", labels(41).assign(is_fraud=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "append", cut)
+        loop.tick("labels")
+    assert told(loop, RecordKind.LABELS, 41)[0].status == REFUSED
+    assert quality(loop, 41)[0].status is Status.CLEAR
+    loop.settle()
+    assert [record.status for record in told(loop, RecordKind.LABELS, 41)] == [REFUSED]
+    assert quality(loop, 41)[0].status is Status.RAISED
+    assert current(loop, 41).isna().all()
 
 
 def test_the_simulator_changes_nothing_but_the_label(tmp_path: Path) -> None:
