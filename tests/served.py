@@ -13,6 +13,7 @@ from brain import spec as model_spec
 from fastapi import FastAPI
 
 from selfheal_assets.core.errors import LogFullError
+from selfheal_assets.core.golden_probe import GoldenProbe
 from selfheal_assets.core.model_spec import DataSpec, FeaturesSpec, ModelSpec
 from selfheal_assets.core.serving_spec import ServingSpec
 from selfheal_assets.core.traffic import Traffic
@@ -85,6 +86,11 @@ class Version:
     loaded_at: datetime = NOW
     error: Exception | None = None
     says: float | None = None
+    probe: GoldenProbe = field(
+        default_factory=lambda: GoldenProbe(
+            columns={"amount": [10.0, 500.0], "channel": ["web", "web"]}, scores=[0.01, 0.5], files={"model.ubj": "0"}
+        )
+    )
 
     def score(self, columns: Table) -> np.ndarray:
         if self.error is not None:

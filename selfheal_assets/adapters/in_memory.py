@@ -1,4 +1,4 @@
-"""Stand in for the ledger, the registry and the notifier in tests and trials. Never outlives its process."""
+"""Stand in for the ledger, the registry, the notifier and servers in tests and trials. Never outlives its process."""
 
 import json
 import threading
@@ -15,8 +15,9 @@ from selfheal_assets.core.ledger_chain import GENESIS, Head, Link, next_hash
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.notification import Delivered, Severity
 from selfheal_assets.core.record import OPENING, Record, RecordKind
+from selfheal_assets.core.server_reading import ServingStatus
 from selfheal_assets.durable import replaced
-from selfheal_assets.ports import Candidate, Model, ModelVersion
+from selfheal_assets.ports import Candidate, Model, ModelVersion, Restart, RestartState
 
 
 class InMemoryLedger:
@@ -233,3 +234,13 @@ class InMemoryRegistry:
         place = (version.model, version.version)
         names = [alias for (model, alias), on in self._aliases.items() if (model, on) == place]
         return replace(version, aliases=tuple(sorted(names)))
+
+
+class NoServers:
+    """The `Serving` port of a team that scores batches."""
+
+    def status(self, model: str) -> ServingStatus:  # noqa: ARG002 - the port's signature
+        return ServingStatus()
+
+    def restart(self, model: str, decision_id: str, pids: Sequence[int]) -> Restart:  # noqa: ARG002
+        return Restart(state=RestartState.IMPOSSIBLE, words=f"no server of {model} runs here")

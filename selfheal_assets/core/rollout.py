@@ -71,7 +71,7 @@ def advance(rollout: Rollout, spec: RolloutSpec, look: Look, now: datetime) -> R
     """The next transition, or the same rollout where there is none. The same look again changes nothing."""
     if rollout.ended:
         return rollout
-    period, overdue = look.since(rollout.began), rollout.paused_at is None and now >= _due(rollout, spec)
+    period, overdue = look.since(rollout.began), _overdue(rollout, spec, now)
     if period.went_back:
         return _begun_anew(rollout, look, now, overdue)
     found = judged(rollout, spec, look)
@@ -79,7 +79,9 @@ def advance(rollout: Rollout, spec: RolloutSpec, look: Look, now: datetime) -> R
         return _with(rollout.to(_S.ABORTED, found.reason, now, weight=0.0, paused_at=None), found)
     if rollout.paused_at is not None:
         return rollout
-    if found.verdict is Verdict.PASS and _long_enough(rollout, spec, period, now):
+    # A further step when the time is over would be a beginning without an end.
+    in_time = not overdue or _next_weight(rollout, spec) is None
+    if in_time and found.verdict is Verdict.PASS and _long_enough(rollout, spec, period, now):
         return _with(_forward(rollout, spec, look, now), found)
     if overdue:
         return _with(_timed_out(rollout, spec, look, now, found), found)
@@ -102,7 +104,7 @@ def resumed(rollout: Rollout, by: str, now: datetime) -> Rollout:
 def aborted(rollout: Rollout, by: str, reason: str, now: datetime) -> Rollout:
     """Ended by a person: the champion answers. The version is not rejected. Raises RolloutError when it has ended."""
     _check(rollout, under_way=True)
-    return rollout.to(_S.ABORTED, f"{by} ended it: {reason}", now, weight=0.0, paused_at=None)
+    return rollout.to(_S.ABORTED, f"{by} ended it: {reason}", now, weight=0.0, paused_at=None, ended_by=by)
 
 
 def _check(rollout: Rollout, *, under_way: bool, held: bool | None = None) -> None:
@@ -184,11 +186,14 @@ def _long_enough(rollout: Rollout, spec: RolloutSpec, period: Look, now: datetim
     return minutes >= spec.bake_minutes
 
 
-def _due(rollout: Rollout, spec: RolloutSpec) -> datetime:
-    """A bake is never cut short."""
+def _overdue(rollout: Rollout, spec: RolloutSpec, now: datetime) -> bool:
+    """Whether its time is over. A bake is never cut short, and has at least one look of its own."""
+    if rollout.paused_at is not None:
+        return False
     if rollout.state is not _S.BAKE:
-        return rollout.deadline
-    return max(rollout.deadline, rollout.step_since + timedelta(minutes=spec.bake_minutes))
+        return now >= rollout.deadline
+    baked = rollout.step_since + timedelta(minutes=spec.bake_minutes)
+    return now >= max(rollout.deadline, baked) and now > rollout.step_since
 
 
 def _with(rollout: Rollout, found: Judgement) -> Rollout:

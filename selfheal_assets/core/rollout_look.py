@@ -97,6 +97,12 @@ class Look:
         return min(self.champion.least, self.challenger.least) < 0
 
 
+_MORE_THAN_ANY = ArmCounts(answered=2**62)
+NOT_LOOKED = Look(champion=_MORE_THAN_ANY, challenger=_MORE_THAN_ANY)
+"""Stands for counts that could not be had when a rollout was opened: the first look goes back behind them, and its
+period begins there."""
+
+
 def look_of_rows(
     champion: npt.ArrayLike, challenger: npt.ArrayLike, label: npt.ArrayLike, challenger_answers: npt.ArrayLike
 ) -> Look:

@@ -73,6 +73,8 @@ class Rollout:
     """The champion's counts in the periods before: what a bake, in which it scores nothing, is compared with."""
     paused_at: datetime | None = None
     """Since when a person holds it."""
+    ended_by: str | None = None
+    """Who ended it before the judge did."""
 
     @property
     def ended(self) -> bool:

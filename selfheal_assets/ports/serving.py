@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from selfheal_assets.core.golden_probe import GoldenProbe
 from selfheal_assets.core.traffic import Arm, Traffic
 
 if TYPE_CHECKING:
@@ -82,6 +83,11 @@ class ServedModel(Protocol):
     @property
     def loaded_at(self) -> datetime: ...
 
+    @property
+    def probe(self) -> GoldenProbe:
+        """Rows whose scores are known since its validation."""
+        ...
+
     def score(self, columns: Table) -> "np.ndarray":
         """(n,) probabilities of the label 1."""
         ...
@@ -111,6 +117,8 @@ class Logged:
     latency_ms: float
     scores: Mapping[str, float] = field(default_factory=dict)
     """Scores of all versions that scored the row, by arm."""
+    rollout: str | None = None
+    """Id of the rollout that is under way."""
 
 
 class AnswerLog(Protocol):

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from selfheal_assets.core.errors import SelfhealError, ServingError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.project import home_from_environment, roots_from_environment
+from selfheal_assets.server_files import Server, registered
 from selfheal_assets.serving.logs import CONFIGURATION, configure_logs
-from selfheal_assets.serving.servers import Server, registered
 from selfheal_assets.serving.settings import METRICS, MODEL, Folders, admin_token, served_spec
 
 if TYPE_CHECKING:

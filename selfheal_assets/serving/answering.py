@@ -104,7 +104,7 @@ class Answering:
         first = self._remember(answers, prints)
         latency_ms = 1000 * (perf_counter() - arrived)
         logged = [
-            self._logged(rows[place], resolved, place, choices[place], scored, latency_ms)
+            self._logged(line, rows[place], resolved, place, choices[place], scored, latency_ms)
             for place in range(len(rows))
             if first[place] is answers[place]
         ]
@@ -139,7 +139,14 @@ class Answering:
         ]
 
     def _logged(
-        self, row: Row, resolved: Resolved, place: int, choice: Choice, scored: dict[Arm, Scored], latency_ms: float
+        self,
+        line: Line,
+        row: Row,
+        resolved: Resolved,
+        place: int,
+        choice: Choice,
+        scored: dict[Arm, Scored],
+        latency_ms: float,
     ) -> Logged:
         given = {arm: said.scores[place] for arm, said in scored.items()}
         return Logged(
@@ -151,6 +158,7 @@ class Answering:
             level=resolved.levels[place],
             latency_ms=latency_ms,
             scores={arm.value: score for arm, score in given.items() if score is not None},
+            rollout=line.traffic.rollout,
         )
 
     def _keep(self, logged: list[Logged]) -> bool:

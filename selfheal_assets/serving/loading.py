@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfheal_assets.core.errors import RegistryError, ServingError
+from selfheal_assets.core.golden_probe import GoldenProbe
 from selfheal_assets.ports import Clock, Model, ModelRegistry, ModelVersion, Table
 from selfheal_assets.serving.model_cache import CachedVersion, ModelCache
 from selfheal_assets.serving.probe import probe_in, require_same_answers, require_same_files
@@ -26,6 +27,7 @@ class LoadedVersion:
     run_id: str
     loaded_at: datetime
     model: Model
+    probe: GoldenProbe
 
     def score(self, columns: Table) -> "np.ndarray":
         """(n,) probabilities of the label 1. Raises TrainingError for columns that cannot be used."""
@@ -104,4 +106,5 @@ class Loader:
                 f"({type(error).__name__}: {error}). Train another version."
             ) from error
         require_same_answers(cached.version, model, probe)
-        return LoadedVersion(version=cached.version, run_id=cached.run_id, loaded_at=self._clock.now(), model=model)
+        now = self._clock.now()
+        return LoadedVersion(version=cached.version, run_id=cached.run_id, loaded_at=now, model=model, probe=probe)

@@ -46,6 +46,7 @@ def _plain(row: Logged, event: dict[str, Any], features: dict[str, Any]) -> dict
         "score": row.score,
         "version": row.version,
         "arm": row.arm,
+        "rollout": row.rollout,
         "level": row.level,
         "latency_ms": row.latency_ms,
         "champion_score": row.scores.get(Arm.CHAMPION),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Strict, TypeAdapter, ValidationError
 from selfheal_assets.serving.limits import read_body
 from selfheal_assets.serving.metrics import ServerMetrics
 from selfheal_assets.serving.parts import Parts
+from selfheal_assets.serving.probing import ProbeAnswer, Probing
 from selfheal_assets.serving.refusals import DOCUMENTED, refusal, unfit
 from selfheal_assets.serving.state import ModelState, Readiness, model_state, readiness
 
@@ -46,6 +47,15 @@ def pages_router(parts: Parts, metrics: ServerMetrics) -> APIRouter:
         state = readiness(parts)
         response.status_code = 200 if state.ready else 503
         return state
+
+    probing = Probing(parts)
+
+    @router.post("/probe", responses={503: {"model": ProbeAnswer}})
+    def probe(response: Response) -> ProbeAnswer:
+        """Rows whose scores are known, and features of a canned entity; neither logged nor counted."""
+        answer = probing()
+        response.status_code = 200 if answer.ok else 503
+        return answer
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def exposition() -> Response:

@@ -15,6 +15,7 @@ _ANSWER = {
     served.SCORE: "number",
     served.VERSION: "string",
     served.ARM: "string",
+    served.ROLLOUT: "string",
     served.LEVEL: "string",
     served.LATENCY_MS: "number",
     served.CHAMPION_SCORE: "number",

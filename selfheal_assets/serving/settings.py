@@ -9,6 +9,7 @@ from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.errors import ServingError, SpecError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.project import declarations
+from selfheal_assets.server_files import model_root, servers_folder
 
 MODEL = "SELFHEAL_SERVING_MODEL"
 """Which model a worker process serves: set by the process that starts it."""
@@ -26,12 +27,12 @@ class Folders:
 
     @property
     def root(self) -> Path:
-        return self.home / "serving" / self.model
+        return model_root(self.home, self.model)
 
     @property
     def servers(self) -> Path:
         """One file a running server."""
-        return self.root / "servers"
+        return servers_folder(self.home, self.model)
 
     @property
     def metrics(self) -> Path:

@@ -212,6 +212,16 @@ def test_time_runs_out(setting: dict[str, object], rows: int, then: RolloutState
     assert not ended.rejected
 
 
+@pytest.mark.parametrize(("on_timeout", "then"), [("abort", S.ABORTED), ("promote", S.BAKE)])
+def test_a_step_that_passes_too_late_is_the_last(on_timeout: str, then: RolloutState) -> None:
+    spec = replace(SPEC, on_timeout=on_timeout, bake_minutes=0.0)
+    rollout = begun(spec)
+    ended = advance(rollout, spec, after(rollout), rollout.deadline)
+    assert ended.state is then
+    assert ended.reason.startswith("not decided within 24 hours")
+    assert advance(ended, spec, after(rollout), rollout.deadline) is ended, "the same look again"
+
+
 @pytest.mark.parametrize(("on_timeout", "then"), [("abort", S.ABORTED), ("promote", S.PROMOTED)])
 def test_time_runs_out_in_the_bake_after_the_bake(on_timeout: str, then: RolloutState) -> None:
     spec = replace(SPEC, on_timeout=on_timeout)

@@ -13,9 +13,9 @@ import pytest
 
 from selfheal_assets.core.errors import ServingError, SpecError
 from selfheal_assets.project import PROJECT
+from selfheal_assets.server_files import Server, registered, running
 from selfheal_assets.serving.__main__ import main
 from selfheal_assets.serving.logs import JsonLines
-from selfheal_assets.serving.servers import Server, registered, running
 from selfheal_assets.serving.settings import admin_token, served_spec
 
 

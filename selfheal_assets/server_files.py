@@ -20,12 +20,22 @@ class Server:
     started: datetime
 
 
+def model_root(home: Path, model: str) -> Path:
+    """Where the servers of a model keep what is their own."""
+    return home / "serving" / model
+
+
+def servers_folder(home: Path, model: str) -> Path:
+    """One file a running server."""
+    return model_root(home, model) / "servers"
+
+
 @contextmanager
 def registered(folder: Path, server: Server) -> Iterator[Path]:
     """The server stands in `folder` as `<pid>.json` inside; files of servers that were killed are removed."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.glob("[!.]*.json"):
-        if not _alive(file.stem):
+        if not is_alive(file.stem):
             file.unlink(missing_ok=True)
     place = folder / f"{server.pid}.json"
     with replaced(place) as draft:
@@ -38,6 +48,15 @@ def registered(folder: Path, server: Server) -> Iterator[Path]:
 
 def running(folder: Path) -> list[Server]:
     """Those that stand in the folder and whose process is there, by start."""
+    return [server for server in _standing(folder) if is_alive(server.pid)]
+
+
+def killed(folder: Path) -> list[Server]:
+    """Those that stand in the folder and whose process is gone: it had no time to take its file away. By start."""
+    return [server for server in _standing(folder) if not is_alive(server.pid)]
+
+
+def _standing(folder: Path) -> list[Server]:
     found = []
     for file in folder.glob("[!.]*.json"):
         try:
@@ -45,12 +64,12 @@ def running(folder: Path) -> list[Server]:
             server = Server(url=said["url"], pid=said["pid"], started=datetime.fromisoformat(said["started"]))
         except (OSError, ValueError, KeyError, TypeError):  # it ends at this moment, or is none of ours
             continue
-        if _alive(str(server.pid)):
-            found.append(server)
+        found.append(server)
     return sorted(found, key=lambda server: server.started)
 
 
-def _alive(pid: str) -> bool:
+def is_alive(pid: int | str) -> bool:
+    """Whether there is a process of that number."""
     try:
         os.kill(int(pid), 0)
     except (ProcessLookupError, ValueError, OverflowError):
