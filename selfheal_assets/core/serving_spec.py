@@ -69,10 +69,10 @@ class ServingSpec:
 class RolloutSpec:
     """How a challenger reaches everybody, and what it must show at each step."""
 
-    over: Literal["none", "requests", "batches"] = "none"
-    """`none`: a challenger that passed its gates gets the whole traffic at once. `requests`: the model server splits
-    its traffic. `batches`: no server of selfheal answers; both models score the landed batches, and the steps are taken
-    on their rows."""
+    over: Literal["none", "requests", "batches"] = "requests"
+    """`requests`: the model server splits its traffic; where no server of the model runs or is kept running, there is
+    none to be split, and a challenger that passed its gates is the champion at once. `batches`: no server of selfheal
+    answers; both models score the landed batches, and the steps are taken on their rows. `none`: at once, always."""
     shadow_requests: Annotated[int, Interval(ge=0)] = 1_000
     """Both models score so many requests first, and only the champion answers. 0: no shadow. Unit: requests."""
     steps: Annotated[tuple[Weight, ...], MinLen(1)] = (0.05, 0.25, 0.5, 1.0)

@@ -35,7 +35,7 @@ def rollout(spec: ModelSpec) -> dg.AssetsDefinition:
         standing = open_rollout(selfheal, spec, decision, passed(selfheal, spec, decision))
         if standing is None:
             return dg.MaterializeResult(
-                metadata={"decision": decision.subject, "state": "none: there is no champion to be compared with"}
+                metadata={"decision": decision.subject, "state": "none: no champion to compare with, or no server runs"}
             )
         standing = carry_out(selfheal, spec, decision, standing)
         context.log.info(f"rollout {standing.id}: {standing.state}: {standing.reason}")

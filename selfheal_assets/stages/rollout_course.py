@@ -28,7 +28,8 @@ A_PERSON = "a person"
 
 
 def open_rollout(selfheal: Services, spec: ModelSpec, decision: Record, report: dict[str, Any]) -> Rollout | None:
-    """The decision's rollout, opened unless it is; None where there is no champion to be compared with.
+    """The decision's rollout, opened unless it is; None where there is no champion to be compared with, or no traffic
+    to be split.
 
     Raises RolloutError while the model has another one, AliasConflictError when the champion is another than the
     candidate was judged against.
@@ -43,7 +44,10 @@ def open_rollout(selfheal: Services, spec: ModelSpec, decision: Record, report: 
     now = selfheal.clock.now()
     look: Look | None = Look()
     if spec.rollout.over == "requests":
-        look, _ = counts(selfheal.serving.status(spec.name).servers, before, version)
+        status = selfheal.serving.status(spec.name)
+        if not status.any:
+            return None
+        look, _ = counts(status.servers, before, version)
     rollout = opened(
         spec.rollout,
         decision_id=decision.subject,

@@ -64,7 +64,8 @@ def opened_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             land(loop, Regime.HEALTHY, 0, 1)
             assert aliases(loop) == ("1", None), "the first model has nobody to be compared with"
             assert newest_rollout(services.ledger, SPEC) is None
-            land(loop, Regime.HARMFUL_SHIFT, 2, 3)
+            with serving(services, SPEC):
+                land(loop, Regime.HARMFUL_SHIFT, 2, 3)
             assert "its rollout is SHADOW" in loop.ticks[-2]
         yield folder
         sqlalchemy.event.remove(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
