@@ -73,9 +73,9 @@ def assess_business(
     None after `serving.business_minutes`, and while no values are posted; UNKNOWN with fewer than `FEWEST_VALUES` of
     either version.
     """
-    limits = spec.serving
+    serving = spec.serving
     new, old = values.get(release.version, Business()), values.get(release.previous, Business())
-    if now - release.at > timedelta(minutes=limits.business_minutes) or not (new.values or old.values):
+    if now - release.at > timedelta(minutes=serving.business_minutes) or not (new.values or old.values):
         return None
     drop, status = None, Status.UNKNOWN
     reason = f"{new.values:.0f} and {old.values:.0f} business values, of either version {FEWEST_VALUES} are needed"
@@ -83,7 +83,7 @@ def assess_business(
         after, before = new.total / new.values, old.total / old.values
         drop = (before - after) / before
         error = sqrt(_variance(new) / new.values + _variance(old) / old.values)
-        fell = drop > limits.max_business_drop and before - after > DEVIATIONS * error
+        fell = drop > serving.max_business_drop and before - after > DEVIATIONS * error
         status = Status.RAISED if fell else Status.CLEAR
         reason = (
             f"the business metric of version {release.version} is {after:.4f} ({new.values:.0f} values), that of "
@@ -93,7 +93,7 @@ def assess_business(
         signal=Signal.BUSINESS,
         status=status,
         value=drop,
-        threshold=limits.max_business_drop,
+        threshold=serving.max_business_drop,
         sample_size=int(new.values),
         reason=reason,
         details={"previous_version": release.previous},

@@ -141,7 +141,8 @@ def _annotations(function: ast.FunctionDef) -> dict[str, str]:
 
 
 def _owner(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    """The last name of what a field is read from; a part that an object keeps for itself is still that part."""
+    return (node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")).removeprefix("_")
 
 
 def _reads() -> set[tuple[str, str]]:

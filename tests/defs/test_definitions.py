@@ -39,6 +39,7 @@ ASSETS = {
     "tuned_parameters",
     "candidate_model",
     "validation_report",
+    "rollout",
     "champion_model",
     "reference_data",
     "incident_report",
@@ -79,7 +80,10 @@ def test_a_model_has_all_of_its_parts(repository: dg.RepositoryDefinition, name:
     assert found["assets"] == ASSETS
     assert found["groups"] == {name}
     assert len(found["partitions"]) == 1
-    sensors = ("arrivals", "labels", "quality_sensor", "drift_sensor", "failures", "serving_sensor", "watchdog")
+    sensors = (
+        *("arrivals", "labels", "quality_sensor", "drift_sensor", "failures"),
+        *("serving_sensor", "rollout_sensor", "watchdog"),
+    )
     assert {f"{name}_{sensor}" for sensor in sensors} == found["sensors"]
     assert {f"{name}_{job}" for job in ("ingest", "labels", "retrain", "release_quarantine")} <= found["jobs"]
     assert len(found["checks"]) > 8
