@@ -28,3 +28,18 @@ def test_only_the_plain_import_checks_arguments() -> None:
     assert answer("import feast") == "checked"
     assert answer(ours) == "not checked"
     assert answer(f"import feast; {ours}") == "checked"
+
+
+def test_the_environment_is_left_alone() -> None:
+    """Feast's own counters would point Prometheus' variables to a folder of theirs."""
+    ask = """
+import os, tempfile
+from selfheal_assets.adapters.feast_import import import_feast
+import_feast()
+from feast.feature_store import _get_track_materialization
+tempfile.mkdtemp = None
+assert _get_track_materialization() is None
+print([name for name in os.environ if "PROMETHEUS" in name])
+"""
+    finished = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == "[]"
