@@ -30,15 +30,14 @@ def test_only_the_plain_import_checks_arguments() -> None:
     assert answer(f"import feast; {ours}") == "checked"
 
 
-def test_the_environment_is_left_alone() -> None:
-    """Feast's own counters would point Prometheus' variables to a folder of theirs."""
+def test_it_leaves_neither_a_folder_nor_a_variable_behind() -> None:
+    """Feast's own counters would be kept in a temporary folder, and those of a model server with them."""
     ask = """
-import os, tempfile
+import os, sys
 from selfheal_assets.adapters.feast_import import import_feast
 import_feast()
-from feast.feature_store import _get_track_materialization
-tempfile.mkdtemp = None
-assert _get_track_materialization() is None
+from feast import metrics
+assert not os.path.exists(metrics._prometheus_mp_dir)
 print([name for name in os.environ if "PROMETHEUS" in name])
 """
     finished = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
