@@ -150,15 +150,18 @@ def demo(
     stay: Annotated[bool, typer.Option(help="Keep the UI running afterwards, until Ctrl-C.")] = False,
     phase_seconds: Annotated[float, typer.Option(help="Give up on a phase after this long.")] = 240.0,
 ) -> None:
-    """Watch selfheal work: a dozen batches, bad ones, a harmless shift, a harmful one, and the healed champion."""
+    """Watch selfheal work: batches, a drift healed under live traffic, a bad release, and faults of the server."""
     from selfheal_assets.operations.dagster_processes import running_dagster
     from selfheal_assets.operations.demo import start_demonstration
-    from selfheal_assets.operations.report import demo_report
+    from selfheal_assets.operations.demo_report import demo_report
+    from selfheal_assets.operations.demo_serving import MODEL, declare_served
     from selfheal_assets.operations.traffic import wait
 
     with said_plainly():
-        services = _ready(_emptied(home.absolute()))
-        with running_dagster(services.home, port) as url:
+        empty = _emptied(home.absolute())
+        declare_served(empty)
+        services = _ready(empty)
+        with running_dagster(services.home, port, serve=[MODEL]) as url:
             console.print(f"[bold]Dagster UI: {url}[/bold]")
             demonstration = start_demonstration(services, rows=rows, seed=seed, phase_seconds=phase_seconds)
             for line in demonstration.play():

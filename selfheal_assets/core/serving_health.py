@@ -36,7 +36,8 @@ class Assessment:
 
 
 def assess(spec: ServingSpec, status: ServingStatus, window: ServerWindow, *, champion: bool) -> list[Assessment]:
-    """ERRORS, TIMEOUTS, LATENCY and FEATURE_STORE, in this order. `champion`: whether there is a model to be served.
+    """ERRORS, TIMEOUTS, LATENCY and FEATURE_STORE, in this order. `champion`: whether there is a model that servers
+    have had the time to load.
 
     RAISED where `FEWEST` requests, rows or probes show a fault of the declared size, or a process died, hangs, or is
     not ready; CLEAR where requests or probes were answered well; UNKNOWN without either.

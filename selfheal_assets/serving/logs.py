@@ -36,5 +36,10 @@ CONFIGURATION: dict[str, Any] = {
     "formatters": {"json": {"()": JsonLines}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"uvicorn": {"level": "INFO"}, "selfheal_assets": {"level": "INFO"}},
+    "loggers": {
+        "uvicorn": {"level": "INFO"},
+        # Told here too: configuring its parent again would switch the line a request on.
+        "uvicorn.access": {"level": "WARNING", "propagate": False},
+        "selfheal_assets": {"level": "INFO"},
+    },
 }

@@ -52,9 +52,7 @@ class ServerMetrics:
         self._errors = Counter("selfheal_row_errors", "Rows that a version could not score.", ARM, registry=registry)
         self._slow = Counter("selfheal_row_slow", "Rows scored after max_latency_ms.", ARM, registry=registry)
         self._score = Histogram("selfheal_score", "Scores of every row.", ARM, buckets=SCORES, registry=registry)
-        self._levels = Counter(
-            "selfheal_feature_rows", "Rows by level of their features.", ["level"], registry=registry
-        )
+        levels = Counter("selfheal_feature_rows", "Rows by level of their features.", ["level"], registry=registry)
         self._business = Counter("selfheal_business", "Posted business values.", ["version"], registry=registry)
         self._business_sum = Counter("selfheal_business_sum", "Their sum.", ["version"], registry=registry)
         self._business_squares = Counter("selfheal_business_squares", "... of squares.", ["version"], registry=registry)
@@ -72,7 +70,10 @@ class ServerMetrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        # A look-up by labels takes as long as a tenth of an answer; these are few, and kept for ever anyway.
         self._arms: dict[tuple[str, Arm, str], ArmMetrics] = {}
+        self._answered: dict[tuple[str, Arm, str, FeatureLevel], Counter] = {}
+        self._by_level = {level: levels.labels(level.value) for level in FeatureLevel}
         self._shown: set[tuple[str, ...]] = set()
 
     def _gauge(self, name: str, says: str, mode: str) -> Gauge:
@@ -89,11 +90,15 @@ class ServerMetrics:
 
     def answered(self, version: str, arm: Arm, rollout: str, level: FeatureLevel) -> None:
         """One row."""
-        self._rows.labels(version, arm.value, rollout, level.value).inc()
+        key = (version, arm, rollout, level)
+        counted = self._answered.get(key)
+        if counted is None:
+            counted = self._answered[key] = self._rows.labels(version, arm.value, rollout, level.value)
+        counted.inc()
 
     def resolved(self, levels: Sequence[FeatureLevel]) -> None:
         for level in levels:
-            self._levels.labels(level.value).inc()
+            self._by_level[level].inc()
 
     def request(self, outcome: str, seconds: float) -> None:
         """One request, of whatever outcome; the time counts where something was answered or tried."""

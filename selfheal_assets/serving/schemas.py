@@ -133,8 +133,9 @@ def row_types(
 ) -> RowTypes:
     """The columns of a row: entities and inputs of on-demand features as Feast says, the others as declared.
 
-    `declared`: the types of the checks file.
+    `declared`: the types of the checks file. Feast knows no entity of a model that keeps no features.
     """
+    entities = {name: entities.get(name) or declared.get(name, "string") for name in spec.data.entities}
     request = {name: "string" if name in spec.features.categorical else "float" for name in spec.features.request}
     taken = {*entities, *request, spec.data.event_id, spec.data.event_timestamp}
     inputs = {name: kind for name, kind in on_demand.items() if name not in taken}

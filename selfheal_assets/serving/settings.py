@@ -8,7 +8,7 @@ from pathlib import Path
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.errors import ServingError, SpecError
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.project import declarations
+from selfheal_assets.project import model_files
 from selfheal_assets.server_files import model_root, servers_folder
 
 MODEL = "SELFHEAL_SERVING_MODEL"
@@ -57,7 +57,7 @@ def admin_token(environment: Mapping[str, str] = os.environ) -> str | None:
 
 def served_spec(name: str, roots: tuple[Path, ...]) -> ModelSpec:
     """The declared model of that name. Raises SpecError when it is not declared, or wrongly."""
-    files = [path for root in roots for path in declarations(root)]
+    files = model_files(roots)
     named = [path for path in files if path.parent.name == name]
     for path in [*named, *(path for path in files if path not in named)]:
         spec = load_spec(path)

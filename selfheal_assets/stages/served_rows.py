@@ -15,11 +15,17 @@ PART = "served"
 
 
 def event_rows(services: Services, spec: ModelSpec, batch_id: str, rows: "pd.DataFrame") -> "pd.DataFrame":
-    """The rows without the prediction log's columns, which are kept once as the batch's part `served`."""
+    """The rows without the prediction log's columns, which are kept once as the batch's part `served`.
+
+    A server does not know the outcome: the label, where the file has no such column, is missing in each row.
+    """
     answers = _answers(spec, rows)
     if answers is not None and not services.batches.has(spec.name, PART, batch_id):
         services.batches.write(spec.name, PART, batch_id, answers)
-    return _ordinary(rows)
+    ordinary = _ordinary(rows)
+    if answers is not None and spec.data.label not in ordinary.columns:
+        ordinary = ordinary.assign(**{spec.data.label: float("nan")})
+    return ordinary
 
 
 def repaired_event_rows(services: Services, spec: ModelSpec, batch_id: str, repaired: "pd.DataFrame") -> "pd.DataFrame":

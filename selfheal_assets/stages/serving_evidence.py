@@ -10,7 +10,7 @@ from selfheal_assets.core.record import RecordKind
 from selfheal_assets.core.release_health import Release, assess_business, assess_release_fault
 from selfheal_assets.core.server_reading import Business, ServingStatus, counts_of
 from selfheal_assets.core.server_window import ServerWindow
-from selfheal_assets.core.serving_health import Assessment, assess
+from selfheal_assets.core.serving_health import START_SECONDS, Assessment, assess
 from selfheal_assets.ports import Ledger, Services
 from selfheal_assets.stages.situation import serving
 
@@ -35,7 +35,7 @@ def serving_evidence(selfheal: Services, spec: ModelSpec, status: ServingStatus,
     stated = _stated(ledger, spec, champion)
     if not status.any and not stated:
         return "no model server has been seen"
-    found = assess(spec.serving, status, window, champion=champion is not None)
+    found = assess(spec.serving, status, window, champion=_had_time_to_load(ledger, spec, now))
     release = _release(ledger, spec, champion)
     if release is not None:
         before = _raised_at(_stated(ledger, spec, release.previous), release.at)
@@ -49,6 +49,13 @@ def serving_evidence(selfheal: Services, spec: ModelSpec, status: ServingStatus,
             records.append(_evidence(spec, one, version, now).to_record(now, place))
     ledger.append(*records)
     return "; ".join(words)
+
+
+def _had_time_to_load(ledger: Ledger, spec: ModelSpec, now: datetime) -> bool:
+    """Whether a server must have a model by now: one that was started before the first champion begins with it."""
+    promoted = ledger.newest(spec.name, RecordKind.OUTCOME, status=OutcomeStatus.PROMOTED, limit=2)
+    patience = timedelta(seconds=START_SECONDS)
+    return len(promoted) > 1 or any(now - record.event_time > patience for record in promoted)
 
 
 def _stated(ledger: Ledger, spec: ModelSpec, champion: str | None) -> dict[Signal, list[Evidence]]:

@@ -363,3 +363,13 @@ def test_a_feature_store_that_is_away_is_stated_and_waited_for(world: World) -> 
     world.healed()
     assert world.incident(Cause.FEATURE_STORE_FAULT).state is IncidentState.RESOLVED
     assert world.requests == []
+
+
+def test_a_server_has_the_time_to_load_the_very_first_champion(world: World) -> None:
+    world.told.ready = {"ready": False, "problems": ["No model stands ready yet."]}
+    world.listen()
+    world.tick()
+    assert world.stated(Signal.ERRORS) == [("errors", UNKNOWN)], "it was promoted five seconds ago"
+    world.tick(60.0)
+    assert "is not ready: No model stands ready yet." in world.evidence(Signal.ERRORS).reason
+    assert world.stated(Signal.ERRORS)[-1] == ("errors", RAISED)

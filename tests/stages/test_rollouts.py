@@ -393,7 +393,7 @@ def test_a_server_that_restarts_begins_the_period_anew(loop: InProcessLoop, serv
 
 
 def labelled(loop: InProcessLoop, rows: pd.DataFrame, name: str, *, by: str) -> None:
-    """The rows land as a batch of answers; the label is 1 where the version of `by` was surest, of a quarter of them."""
+    """The rows land as a batch of answers; the label is 1 where `by` was surest, for a quarter of them."""
     frame = WORLD.batch(50, len(rows), Regime.HEALTHY)
     frame[SPEC.data.event_id] = rows[SPEC.data.event_id].to_numpy()
     frame[SPEC.data.label] = (rows[f"selfheal_{by}_score"] > 0.75).astype(int).to_numpy()

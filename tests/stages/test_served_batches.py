@@ -74,6 +74,7 @@ def ingested(loop: InProcessLoop) -> dict[str, str]:
         "plain": events(2),
         "no_id": served(events(3)).drop(columns="payment_id"),
         "held": served(events(5)).drop(columns="distance_km"),
+        "unlabelled": served(events(6)).drop(columns="is_fraud"),
     }
     ids = {name: loop.services.batches.batch_id(drop(f, landing, f"{name}.parquet")) for name, f in frames.items()}
     ids["torn"] = loop.services.batches.batch_id(drop(served(events(4)), landing, "torn.parquet", damage=0.3))
@@ -176,3 +177,10 @@ def test_a_repaired_file_may_bring_answers(loop: InProcessLoop, ingested: dict[s
     selfheal("release", "payments", ingested["held"], "--reason", "with the column", "--repaired", str(some))
     assert status(loop, ingested["held"]) == "CLEAN"
     pd.testing.assert_frame_equal(kept(loop, ingested["held"]), told(corrected), check_dtype=False)
+
+
+def test_a_server_does_not_know_the_outcome(loop: InProcessLoop, ingested: dict[str, str]) -> None:
+    assert status(loop, ingested["unlabelled"]) == "CLEAN"
+    clean = loop.services.batches.read("payments", "clean", ingested["unlabelled"])
+    assert len(clean) == ROWS
+    assert clean["is_fraud"].isna().all()
