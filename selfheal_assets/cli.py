@@ -11,6 +11,8 @@ from selfheal_assets.cli_incidents import approve, incidents, reject
 from selfheal_assets.cli_ledger import ledger
 from selfheal_assets.cli_policy import policy
 from selfheal_assets.cli_rehearse import rehearse
+from selfheal_assets.cli_rollout import rollout
+from selfheal_assets.cli_serve import serve
 from selfheal_assets.core.errors import SelfhealError
 from selfheal_assets.project import home_from_environment
 from selfheal_assets.terminal import console, said_plainly
@@ -24,8 +26,10 @@ quarantine = typer.Typer(no_args_is_help=True, help="Batches and rows that the c
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(ledger, name="ledger")
 app.command()(rehearse)
+app.command()(serve)
 app.command()(policy)
 app.add_typer(flags, name="flags")
+app.add_typer(rollout, name="rollout")
 for command in (incidents, approve, reject):
     app.command()(command)
 
@@ -114,14 +118,20 @@ def status() -> None:
 def up(
     port: Annotated[int | None, typer.Option(help="Port of the UI; by default 3000 or any free one.")] = None,
     traffic: Annotated[float, typer.Option(help="Seconds between simulated batches; 0 for none.", min=0)] = 20.0,
+    serve_model: Annotated[
+        list[str] | None,
+        typer.Option("--serve", help="Keep a server of this model running, on its declared port; repeatable."),
+    ] = None,
 ) -> None:
-    """Start Dagster over the home and stay, with simulated traffic; Ctrl-C stops both."""
+    """Start Dagster over the home and stay, with simulated traffic and model servers; Ctrl-C stops all."""
     from selfheal_assets.operations.dagster_processes import running_dagster
+    from selfheal_assets.operations.models import model_named
     from selfheal_assets.operations.traffic import keep_dropping, wait
 
     with said_plainly():
         services = _ready()
-        with running_dagster(services.home, port) as url:
+        served = [model_named(services, name).name for name in serve_model or []]
+        with running_dagster(services.home, port, serve=served) as url:
             console.print(f"[bold]Dagster UI: {url}[/bold]   (Ctrl-C stops it)")
             try:
                 for dropped in keep_dropping(services, traffic) if traffic else wait():
@@ -140,15 +150,18 @@ def demo(
     stay: Annotated[bool, typer.Option(help="Keep the UI running afterwards, until Ctrl-C.")] = False,
     phase_seconds: Annotated[float, typer.Option(help="Give up on a phase after this long.")] = 240.0,
 ) -> None:
-    """Watch selfheal work: a dozen batches, bad ones, a harmless shift, a harmful one, and the healed champion."""
+    """Watch selfheal work: batches, a drift healed under live traffic, a bad release, and faults of the server."""
     from selfheal_assets.operations.dagster_processes import running_dagster
     from selfheal_assets.operations.demo import start_demonstration
-    from selfheal_assets.operations.report import demo_report
+    from selfheal_assets.operations.demo_report import demo_report
+    from selfheal_assets.operations.demo_serving import MODEL, declare_served
     from selfheal_assets.operations.traffic import wait
 
     with said_plainly():
-        services = _ready(_emptied(home.absolute()))
-        with running_dagster(services.home, port) as url:
+        empty = _emptied(home.absolute())
+        declare_served(empty)
+        services = _ready(empty)
+        with running_dagster(services.home, port, serve=[MODEL]) as url:
             console.print(f"[bold]Dagster UI: {url}[/bold]")
             demonstration = start_demonstration(services, rows=rows, seed=seed, phase_seconds=phase_seconds)
             for line in demonstration.play():

@@ -7,7 +7,8 @@ from pathlib import Path
 from uuid import uuid4
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """What was written to the file, or was renamed within the folder, is on the disk on return."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -22,9 +23,9 @@ def replaced(target: Path) -> Iterator[Path]:
     draft = target.with_name(f".{uuid4().hex}.draft")
     try:
         yield draft
-        _flush(draft)
+        flush(draft)
         os.replace(draft, target)
-        _flush(target.parent)
+        flush(target.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -33,5 +34,20 @@ def move(source: Path, target: Path) -> None:
     """Rename within one file system, durable on return."""
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(source, target)
-    _flush(target.parent)
-    _flush(source.parent)
+    flush(target.parent)
+    flush(source.parent)
+
+
+def put(content: bytes, target: Path) -> None:
+    """Durable on return. A process killed in between leaves one hidden draft, which the next try overwrites."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.draft")
+    draft.write_bytes(content)
+    flush(draft)
+    move(draft, target)
+
+
+def remove(path: Path) -> None:
+    """Gone for good on return; already gone is fine."""
+    path.unlink(missing_ok=True)
+    flush(path.parent)

@@ -30,6 +30,20 @@ def declarations(root: Path) -> list[Path]:
     return sorted([*root.glob(f"{MODELS}/*/defs.yaml"), *root.glob("models/*/defs.yaml")])
 
 
+def model_files(roots: Iterable[Path]) -> list[Path]:
+    """The defs.yaml of every declared model, by root and name.
+
+    A folder that a later root has too counts as that root has it: an overlay may declare a model of the project again,
+    with other limits. Its features and checks stay those of the project.
+    """
+    found: list[Path] = []
+    for root in roots:
+        own = declarations(root)
+        again = {path.parent.name for path in own}
+        found = [path for path in found if path.parent.name not in again] + own
+    return found
+
+
 def check_folders(roots: Iterable[Path]) -> list[Path]:
     """Where the roots keep their checks files."""
     return [root / "dbt_like_checks" for root in roots]

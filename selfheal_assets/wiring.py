@@ -13,6 +13,7 @@ from selfheal_assets.adapters.clocks import SystemClock
 from selfheal_assets.adapters.column_types import load_types
 from selfheal_assets.adapters.dbt_checks import load_checks
 from selfheal_assets.adapters.label_store import FileLabelStore
+from selfheal_assets.adapters.local_servers import LocalServers
 from selfheal_assets.adapters.mlflow_link import mlflow_run
 from selfheal_assets.adapters.notification_settings import kept_from, limits_from
 from selfheal_assets.adapters.notifications import OutboxNotifier
@@ -27,6 +28,7 @@ from selfheal_assets.ports import (
     DriftDetector,
     Notifier,
     QualityChecks,
+    Serving,
     Trainer,
     Tuner,
 )
@@ -126,6 +128,10 @@ class Services:
         from selfheal_assets.adapters.adwin import detect_rise
 
         return detect_rise(losses, delta)
+
+    @cached_property
+    def serving(self) -> Serving:
+        return LocalServers(self.home, self.clock)
 
     @property
     def tracking_uri(self) -> str:

@@ -20,8 +20,9 @@ from selfheal_assets.ports import LandedFile
 if TYPE_CHECKING:
     import pandas as pd
 
-STAGES = ("raw", "repaired", "clean", "features", "scores", "training", "reference")
-"""The tables kept by batch id, but for `training` (by decision id) and `reference` (by model version)."""
+STAGES = ("raw", "served", "repaired", "clean", "features", "scores", "training", "reference", "rollout")
+"""The tables kept by batch id, but for `training` (by decision id), `reference` (by model version) and `rollout` (by
+rollout id)."""
 
 
 class FileBatchStore:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ROW = "selfheal_row"
-_NO_ENTITY = {"String": "\0", "Int32": -(2**31), "Int64": -(2**63)}
+NO_ENTITY: Mapping[str, Any] = {"String": "\0", "Int32": -(2**31), "Int64": -(2**63)}
 """Asked online in place of a missing key, which Feast refuses: a key that no entity has."""
 
 
@@ -60,7 +60,7 @@ def request_frame(plan: ServicePlan, rows: "pd.DataFrame") -> "pd.DataFrame":
     """What the online store is asked: keys, and inputs of on-demand views."""
     asked = _asked(plan, rows)
     for key, kind in plan.join_keys.items():
-        asked[key] = asked[key].where(asked[key].notna(), _NO_ENTITY[kind])
+        asked[key] = asked[key].where(asked[key].notna(), NO_ENTITY[kind])
     return asked
 
 
@@ -116,7 +116,7 @@ def without_stale_keys(
         since = np.array(answer[known[0]], dtype="int64")
         stale = (since > 0) & (moments > since + view.ttl.total_seconds())
         for key in join_keys([view]):
-            asked[key] = asked[key].mask(stale, _NO_ENTITY[plan.join_keys[key]])
+            asked[key] = asked[key].mask(stale, NO_ENTITY[plan.join_keys[key]])
         changed |= stale
     return asked[changed]
 

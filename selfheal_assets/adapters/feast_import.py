@@ -1,7 +1,12 @@
-"""Import Feast once, without the argument checks that it compiles into its classes. Never alters what it does."""
+"""Import Feast once, without the argument checks and counters that cost a process. Never alters what it does."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+METRICS_FOLDERS = ("PROMETHEUS_MULTIPROCESS_DIR", "PROMETHEUS_MULTIPROC_DIR")
 
 
 def import_feast() -> None:
@@ -18,9 +23,30 @@ def import_feast() -> None:
     checked = typeguard.typechecked
     typeguard.typechecked = _as_it_is
     try:
-        import feast  # noqa: F401 - for sys.modules
+        with _metrics_in_memory():
+            import feast  # noqa: F401 - for sys.modules
     finally:
         typeguard.typechecked = checked
+
+
+@contextmanager
+def _metrics_in_memory() -> Iterator[None]:
+    """Keep Feast's counters in memory, and the environment as it was.
+
+    Feast 0.67 makes a temporary folder in every process, for servers of several processes, and has Prometheus' client
+    keep every counter there, a model server's own included; a killed process leaves it behind. The client decides by
+    the environment when it is imported, so it is imported first.
+    """
+    import prometheus_client  # noqa: F401 - decides where counters are kept
+
+    before = {name: os.environ.get(name) for name in METRICS_FOLDERS}
+    try:
+        yield
+    finally:
+        made = {os.environ.pop(name) for name, value in before.items() if value is None and name in os.environ}
+        for folder in made - set(before.values()):
+            with suppress(OSError):
+                os.rmdir(folder)
 
 
 def _as_it_is(target: Any = None, **_: Any) -> Any:

@@ -58,6 +58,24 @@ class ServicePlan:
         """Join key -> Feast type, over all history views."""
         return {key.name: str(key.dtype) for view in self.history for key in view.entity_columns}
 
+    @property
+    def stored(self) -> dict[str, dict[str, str]]:
+        """History view -> its features that are needed, by the service or by an on-demand view -> Feast type."""
+        computed_from = {
+            (source.name, feature.name)
+            for view in self.on_demand
+            for source in view.source_feature_view_projections.values()
+            for feature in source.features
+        }
+        return {
+            view.name: {
+                feature.name: str(feature.dtype)
+                for feature in view.features
+                if feature.name in self.features or (view.name, feature.name) in computed_from
+            }
+            for view in self.history
+        }
+
 
 def plan_service(service: "FeatureService", views: Mapping[str, Any]) -> ServicePlan:
     """Resolve the service's views by name; KeyError for a view that is not among `views`."""

@@ -11,6 +11,7 @@ from selfheal_assets.adapters.feast_repository import (
 )
 from selfheal_assets.adapters.feast_transforms import transform_problems
 from selfheal_assets.core.errors import FeatureError
+from selfheal_assets.core.feature_defaults import default_problems
 from selfheal_assets.core.model_spec import ModelSpec
 
 
@@ -32,6 +33,8 @@ def feature_problems(spec: ModelSpec, declared: Declared, folder: Path, transfor
             *problems,
             f"Service {service.name!r} must use declared views; {error} is not declared. Declare it.",
         ]
+    stored = {name: kind for features in plan.stored.values() for name, kind in features.items()}
+    problems += default_problems(spec.serving.defaults, stored)
     return problems + _column_problems(spec, plan) + _entity_problems(spec, plan) + _views(plan, folder, transform)
 
 

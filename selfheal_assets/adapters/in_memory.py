@@ -1,4 +1,4 @@
-"""Stand in for the ledger, the registry and the notifier in tests and trials. Never outlives its process."""
+"""Stand in for the ledger, the registry, the notifier and servers in tests and trials. Never outlives its process."""
 
 import json
 import threading
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from selfheal_assets.adapters.ledger_payload import past_is_read_only, stored_form
 from selfheal_assets.core.errors import AliasConflictError, RegistryError
@@ -14,7 +15,9 @@ from selfheal_assets.core.ledger_chain import GENESIS, Head, Link, next_hash
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.notification import Delivered, Severity
 from selfheal_assets.core.record import OPENING, Record, RecordKind
-from selfheal_assets.ports import Candidate, Model, ModelVersion
+from selfheal_assets.core.server_reading import ServingStatus
+from selfheal_assets.durable import replaced
+from selfheal_assets.ports import Candidate, Model, ModelVersion, Restart, RestartState
 
 
 class InMemoryLedger:
@@ -188,6 +191,14 @@ class InMemoryRegistry:
             self.load(version).save(folder)
         return folder
 
+    def keep(self, version: ModelVersion, name: str, document: Mapping[str, Any]) -> None:
+        with replaced(self.folder(version) / f"{name}.json") as draft:
+            draft.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
+
+    def kept(self, version: ModelVersion, name: str) -> dict[str, Any] | None:
+        file = self.folder(version) / f"{name}.json"
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
     def move_alias(self, model: str, alias: str, version: str, *, expected: str | None) -> None:
         with self._lock:
             current = self._aliases.get((model, alias))
@@ -223,3 +234,13 @@ class InMemoryRegistry:
         place = (version.model, version.version)
         names = [alias for (model, alias), on in self._aliases.items() if (model, on) == place]
         return replace(version, aliases=tuple(sorted(names)))
+
+
+class NoServers:
+    """The `Serving` port of a team that scores batches."""
+
+    def status(self, model: str) -> ServingStatus:  # noqa: ARG002 - the port's signature
+        return ServingStatus()
+
+    def restart(self, model: str, decision_id: str, pids: Sequence[int]) -> Restart:  # noqa: ARG002
+        return Restart(state=RestartState.IMPOSSIBLE, words=f"no server of {model} runs here")

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfheal_assets.adapters.mlflow_documents import log_document, read_document
 from selfheal_assets.adapters.mlflow_runs import DECISION_TAG, FILES, candidate_tags, end_run, log_candidate, run_to_use
 from selfheal_assets.adapters.xgboost_trainer import BOOSTER_FILE, SCHEMA_FILE, load_model
 from selfheal_assets.core.errors import AliasConflictError, RegistryError
@@ -108,6 +109,16 @@ class MlflowRegistry:
             with _translated("the files of a registered version must be there", f"{version.model} {version.version}"):
                 self._folders[key] = _local_files(self._client(), version.run_id)
         return self._folders[key]
+
+    def keep(self, version: ModelVersion, name: str, document: Mapping[str, Any]) -> None:
+        with _translated("a version must take documents", f"{version.model} {version.version}: {name}"):
+            log_document(self._client(), version.run_id, name, document)
+        # Files of an object store were copied here without it.
+        self._folders.pop((version.model, version.version), None)
+
+    def kept(self, version: ModelVersion, name: str) -> dict[str, Any] | None:
+        with _translated("a version's documents must be readable", f"{version.model} {version.version}: {name}"):
+            return read_document(self._client(), version.run_id, name)
 
     def move_alias(self, model: str, alias: str, version: str, *, expected: str | None) -> None:
         """See `ports.ModelRegistry`; the comparison and the move happen under the model's file lock."""

@@ -16,7 +16,7 @@ import numpy as np
 from selfheal_assets.adapters.feature_schema import FeatureSchema
 from selfheal_assets.core.errors import TrainingError
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.ports import LabelledRows, Model, TunedParameters
+from selfheal_assets.ports import LabelledRows, Model, Table, TunedParameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,13 @@ class XGBoostModel:
 
     def score(self, features: "pd.DataFrame") -> np.ndarray:
         """(n,) probabilities of the label 1. Columns are taken by name; raises TrainingError when one is absent."""
-        encoded = self.schema.encode(features)
+        return self._scores(self.schema.encode(features))
+
+    def score_columns(self, columns: Table) -> np.ndarray:
+        """As `score`, from plain columns; safe to call from many threads."""
+        return self._scores(self.schema.encode_columns(columns))
+
+    def _scores(self, encoded: np.ndarray) -> np.ndarray:
         scores = self.booster.inplace_predict(encoded, iteration_range=(0, self.best_iteration + 1))
         return np.asarray(scores, dtype=float)
 

@@ -17,6 +17,8 @@ from selfheal_assets.sensors.failures import failures_sensor
 from selfheal_assets.sensors.labels import labels_sensor
 from selfheal_assets.sensors.notifications import notifications_sensor
 from selfheal_assets.sensors.quality import quality_sensor
+from selfheal_assets.sensors.rollout import rollout_sensor
+from selfheal_assets.sensors.serving import serving_sensor
 from selfheal_assets.sensors.watchdog import watchdog_sensor
 from selfheal_assets.stages import jobs
 from selfheal_assets.stages.approval import approval
@@ -29,6 +31,7 @@ from selfheal_assets.stages.labels import labels
 from selfheal_assets.stages.observe import observed_batch, predictions
 from selfheal_assets.stages.promote import champion_model, reference_data
 from selfheal_assets.stages.rollback import rollback
+from selfheal_assets.stages.rollout import rollout
 from selfheal_assets.stages.train import candidate_model, training_set, tuned_parameters
 
 
@@ -66,7 +69,11 @@ def model_definitions(spec: ModelSpec) -> dg.Definitions:
         quality_sensor(spec),
         drift_sensor(spec, retrain, put_back),
         failures_sensor(spec),
+        serving_sensor(spec),
     ]
+    release = jobs.rollout(spec) if spec.rollout.over != "none" else None
+    if release is not None:
+        sensors.append(rollout_sensor(spec, release))
     return dg.Definitions(
         assets=[
             raw_batch(spec, load_types(folders, spec)),
@@ -79,11 +86,15 @@ def model_definitions(spec: ModelSpec) -> dg.Definitions:
             tuned_parameters(spec),
             candidate_model(spec),
             validation_report(spec),
+            *([rollout(spec)] if release is not None else []),
             champion_model(spec),
             reference_data(spec),
             incident_report(spec),
         ],
-        jobs=[ingest, join_labels, retrain, jobs.release_quarantine(spec), put_back, approval(spec)],
+        jobs=[
+            *(ingest, join_labels, retrain, jobs.release_quarantine(spec), put_back, approval(spec)),
+            *([release] if release is not None else []),
+        ],
         # Every model's watchdog also looks at the sensor of the code location that tells people.
         sensors=[*sensors, watchdog_sensor(spec, [*sensors, notifications_sensor()])],
     )

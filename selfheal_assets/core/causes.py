@@ -55,11 +55,12 @@ class Action(StrEnum):
     ROLLBACK = "rollback"
     """The alias `champion` is put back on the version that served before. No gate: it has passed them once."""
     FALLBACK = "fallback"
-    """For the model server."""
+    """Features come from the last answers of the feature store, or from `serving.defaults`. The model server has done
+    it before anything is decided; the decision writes it down, and the incident waits until the store is back."""
     RESTART = "restart"
-    """For the model server."""
+    """The server processes at fault are ended and started anew, at most `serving.restarts_per_hour` times an hour."""
     SCALE = "scale"
-    """For the model server."""
+    """More model servers."""
     REFRESH_REFERENCE = "refresh_reference"
     """To measure drift against newer rows, under the same champion."""
     NOTIFY = "notify"
@@ -72,7 +73,8 @@ class Action(StrEnum):
 
 PRODUCES_CANDIDATE = frozenset({Action.REINSTATE, Action.RECALIBRATE, Action.RETRAIN})
 """Carried out by the job `<model>_retrain`: each ends in a candidate before the same gates."""
-AWAITS_A_SERVER = frozenset({Action.FALLBACK, Action.RESTART, Action.SCALE})
-"""Nothing carries these out where selfheal runs no model server."""
-TOUCHES_PRODUCTION = PRODUCES_CANDIDATE | AWAITS_A_SERVER | {Action.ROLLBACK}
-"""Held back by autonomy, budget, cost, flags and doubt; of one model, one at a time."""
+ON_SERVERS = frozenset({Action.RESTART, Action.SCALE})
+"""Done to model servers through the port `Serving`: the champion stays. They have a limit of their own, and neither
+wait for what changes the champion nor hold it up."""
+TOUCHES_PRODUCTION = PRODUCES_CANDIDATE | ON_SERVERS | {Action.ROLLBACK}
+"""Held back by autonomy, budget, cost, flags and doubt; of one model, one at a time on the champion, and on servers."""

@@ -8,13 +8,13 @@ from typing import Any
 
 from selfheal_assets.core.causes import Cause
 from selfheal_assets.core.diagnosis_rules import RULES, Column, Derived, Rule
-from selfheal_assets.core.evidence import Evidence, Signal, Status
+from selfheal_assets.core.evidence import OF_SERVERS, Evidence, Signal, Status
 from selfheal_assets.core.joint_harm import harmed_together
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.onset import began_at
 from selfheal_assets.core.windows import State, Window, window
 
-LATEST = frozenset({Signal.QUALITY, Signal.VOLUME, Signal.FRESHNESS, Signal.TRAINING, Signal.RISK})
+LATEST = frozenset({Signal.QUALITY, Signal.VOLUME, Signal.FRESHNESS, Signal.TRAINING, Signal.RISK, *OF_SERVERS})
 """Signals whose newest statement alone counts: they look back by themselves, or are about one batch."""
 TELLS_NOTHING = frozenset(
     {

@@ -54,6 +54,18 @@ RULES = (
         _HARMED,
         "soon after its promotion the champion does worse than the previous one on the same rows",
     ),
+    Rule(
+        Cause.BAD_RELEASE,
+        {Signal.RELEASE_FAULT: RAISED},
+        frozenset({Signal.RELEASE_FAULT, Signal.ERRORS, Signal.TIMEOUTS, Signal.LATENCY}),
+        "requests began to fail, or to be late, with the promotion",
+    ),
+    Rule(
+        Cause.BAD_RELEASE,
+        {Signal.BUSINESS: RAISED},
+        frozenset({Signal.BUSINESS}),
+        "the business metric fell with the promotion",
+    ),
     Rule(Cause.SERVING_FAULT, {Signal.ERRORS: RAISED}, frozenset({Signal.ERRORS}), "the server fails to answer"),
     Rule(Cause.SERVING_FAULT, {Signal.TIMEOUTS: RAISED}, frozenset({Signal.TIMEOUTS}), "the server answers too late"),
     Rule(Cause.SERVING_FAULT, {Signal.LATENCY: RAISED}, frozenset({Signal.LATENCY}), "the server answers slowly"),

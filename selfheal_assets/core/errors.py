@@ -59,3 +59,31 @@ class LedgerError(SelfhealError):
 
 class IncidentError(SelfhealError):
     """An incident, or the approval that it waits for, cannot be found or is not in the state that is asked for."""
+
+
+class ServingError(SelfhealError):
+    """The model server cannot start, answer or be steered."""
+
+
+class NotReadyError(ServingError):
+    """No model stands ready to answer."""
+
+
+class RefusedRequestError(ServingError):
+    """The model server refused a request because of what is in it: sending it again does not help."""
+
+
+class OverloadedError(ServingError):
+    """The model server had no room for a request, and the deadline passed."""
+
+
+class DeadlineError(ServingError):
+    """No answer came from the model server before the deadline."""
+
+
+class LogFullError(ServingError):
+    """The prediction log cannot take an answer: its disk is full, or too slow."""
+
+
+class RolloutError(SelfhealError):
+    """A rollout cannot be found, or is not in the state that is asked for."""

@@ -127,32 +127,51 @@ class Signal(StrEnum):
     Unknown: never.
     Blind: to what moved an alias outside selfheal.
     """
+    BUSINESS = "business"
+    """The business metric that is posted to the model server, in the first minutes after a promotion.
+
+    Raised: its mean fell by `serving.max_business_drop` of that of the version before, beyond chance.
+    Unknown: too few values were posted of either version by servers that have run since before the promotion.
+    Blind: after `serving.business_minutes`, and to values that come later than that; to what fell for both versions
+    only because the hour is another one.
+    """
+    RELEASE_FAULT = "release_fault"
+    """Whether requests began to fail, or to be late, with a promotion.
+
+    Raised: `errors`, `timeouts` or `latency` was raised by requests within `rollout.bake_minutes` of it, and was not
+    before.
+    Unknown: one of them is.
+    Blind: to what comes later, and to chance: a fault that happens to begin then is taken for the release's.
+    """
     LATENCY = "latency"
     """How long the model server takes.
 
-    Raised: it answers slowly.
-    Unknown: nothing was measured.
+    Raised: the 99th percentile of the requests of `serving.window_seconds` is longer than `serving.max_latency_ms`;
+    without requests, half of the probes take longer.
+    Unknown: neither requests nor probes were answered.
     Blind: to what the client waits for besides.
     """
     ERRORS = "errors"
     """Requests that the model server fails to answer.
 
-    Raised: it fails too often.
-    Unknown: nothing was measured.
-    Blind: to wrong answers.
+    Raised: of those of `serving.window_seconds` a larger share than `serving.max_error_share` failed; or a server
+    process died, hangs, is not ready, or fails its probes.
+    Unknown: neither requests nor probes were answered, or a server is still starting.
+    Blind: to wrong answers other than those to the probes, and to requests that never reach the server.
     """
     TIMEOUTS = "timeouts"
     """Requests that the model server answers too late.
 
-    Raised: it is late too often.
-    Unknown: nothing was measured.
-    Blind: to wrong answers.
+    Raised: of those of `serving.window_seconds` a larger share than `serving.max_error_share` got no answer in time.
+    Unknown: neither requests nor probes were answered.
+    Blind: to clients that gave up sooner.
     """
     FEATURE_STORE = "feature_store"
     """Whether features come from the feature store when the model server asks.
 
-    Raised: they do not.
-    Unknown: nothing was measured.
+    Raised: of the rows of `serving.window_seconds` a larger share than `serving.max_error_share` had no live features;
+    or the store is not asked as it failed too often in a row; or the last probes had none.
+    Unknown: neither requests nor probes came.
     Blind: to features that come and are wrong or old.
     """
 
@@ -163,13 +182,32 @@ UNBOUND = frozenset(
         Signal.VOLUME,
         Signal.FRESHNESS,
         Signal.TRAINING,
-        Signal.LATENCY,
-        Signal.ERRORS,
-        Signal.TIMEOUTS,
         Signal.FEATURE_STORE,
     }
 )
 """Signals that are not about one champion: they stand when another one serves."""
+OF_SERVERS = frozenset(
+    {
+        Signal.LATENCY,
+        Signal.ERRORS,
+        Signal.TIMEOUTS,
+        Signal.FEATURE_STORE,
+        Signal.RELEASE_FAULT,
+        Signal.BUSINESS,
+    }
+)
+"""Signals about model servers: their statements are about a time, not about a batch."""
+LOOK = "servers-"
+
+
+def look_id(at: datetime) -> str:
+    """What stands for the batch in a statement about servers."""
+    return f"{LOOK}{at:%Y%m%dT%H%M%SZ}"
+
+
+def is_look(batch_id: str) -> bool:
+    """Whether it stands for a look at servers."""
+    return batch_id.startswith(LOOK)
 
 
 @dataclass(frozen=True, kw_only=True)

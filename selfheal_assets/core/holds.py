@@ -6,10 +6,11 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import chain
 
-from selfheal_assets.core.causes import AWAITS_A_SERVER, PRODUCES_CANDIDATE, TOUCHES_PRODUCTION, Action, Cause
+from selfheal_assets.core.causes import ON_SERVERS, PRODUCES_CANDIDATE, TOUCHES_PRODUCTION, Action, Cause
 from selfheal_assets.core.cost import sums
 from selfheal_assets.core.diagnosis import look
 from selfheal_assets.core.diagnosis_rules import Derived
+from selfheal_assets.core.evidence import OF_SERVERS
 from selfheal_assets.core.incident import FAILURES, Attempt, Incident, Result
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.situation import Heal, Situation
@@ -30,7 +31,7 @@ class Hold(StrEnum):
     NO_NEW_DATA = "no_new_data"
     """A retraining would learn from the same batches as the last one."""
     NO_SERVER = "no_server"
-    """The action is the model server's, and selfheal runs none here."""
+    """The action is the model server's, and no server of the model was ever seen here; or nothing can carry it out."""
     NO_HARM = "no_harm"
     """The share of label 1 moved, and neither performance, realised or estimated, nor risk is raised."""
     NO_LABELS = "no_labels"
@@ -111,8 +112,11 @@ def _always(spec: ModelSpec, action: Action, situation: Situation) -> Iterator[H
 
 def _objections(spec: ModelSpec, incident: Incident, action: Action, situation: Situation) -> Iterator[Held]:
     yield from _always(spec, action, situation)
-    if action in AWAITS_A_SERVER:
-        yield Held(hold=Hold.NO_SERVER, reason="selfheal runs no model server here that could carry it out")
+    if action in ON_SERVERS:
+        # Neither cooldown, nor budget, nor cost: a server that is down waits for nothing. Its own limit counts.
+        if not _has_server(action, situation):
+            yield Held(hold=Hold.NO_SERVER, reason="selfheal runs no model server here that could carry it out")
+        return
     if incident.cause is Cause.PRIOR_SHIFT and not look(spec, situation.evidence).windows[Derived.HARM].raised:
         yield Held(hold=Hold.NO_HARM, reason="the share of label 1 moved, and no harm by it is seen")
     if action in PRODUCES_CANDIDATE and not set(incident.batch_ids) & set(situation.learnable):
@@ -131,6 +135,8 @@ def _objections(spec: ModelSpec, incident: Incident, action: Action, situation: 
 def _rate(spec: ModelSpec, incident: Incident, action: Action, situation: Situation) -> Iterator[Held]:
     """Cooldown and budget. The alternatives of one incident follow each other at once, and a rollback does not wait for
     others to cool down; the budget holds them all."""
+    if action in ON_SERVERS:
+        return
     policy = spec.policy
     begun = [heal.begun_at for heal in situation.heals if heal.counts]
     again = not incident.tried or any(attempt.action is action for attempt in incident.tried)
@@ -144,10 +150,23 @@ def _rate(spec: ModelSpec, incident: Incident, action: Action, situation: Situat
         yield Held(hold=Hold.BUDGET, reason=f"budget of {policy.heals_per_day} heals a day is spent")
 
 
-def needs_approval(spec: ModelSpec, situation: Situation) -> str | None:
-    """Why a person must approve, or None."""
+def _has_server(action: Action, situation: Situation) -> bool:
+    return action is Action.RESTART and any(evidence.signal in OF_SERVERS for evidence in situation.evidence)
+
+
+def restarts_left(spec: ModelSpec, situation: Situation) -> bool:
+    """Whether fewer restarts began in the last hour than are allowed."""
+    since = situation.now - timedelta(hours=1)
+    begun = [heal for heal in situation.heals if heal.action is Action.RESTART and heal.begun_at > since]
+    return len(begun) < spec.serving.restarts_per_hour
+
+
+def needs_approval(spec: ModelSpec, situation: Situation, action: Action = Action.RETRAIN) -> str | None:
+    """Why a person must approve, or None. Failed heals of the champion say nothing of a restart."""
     if spec.policy.autonomy == "recommend":
         return "autonomy is 'recommend'"
+    if action in ON_SERVERS:
+        return None
     results = _results(spec, situation)
     failed = sum(result in FAILURES for result in results)
     if len(results) >= FEWEST_TO_DISTRUST and failed / len(results) > spec.policy.max_change_failure_share:
@@ -172,7 +191,8 @@ def _results(spec: ModelSpec, situation: Situation) -> list[Result]:
         (attempt for incident in (*situation.ended, *situation.open) for attempt in incident.tried),
         key=lambda attempt: (attempt.decided_at, attempt.decision_id),
     )
-    counted = [a.result for a in decided if a.action in TOUCHES_PRODUCTION and a.result in {*FAILURES, Result.VERIFIED}]
+    on_champion = TOUCHES_PRODUCTION - ON_SERVERS
+    counted = [a.result for a in decided if a.action in on_champion and a.result in {*FAILURES, Result.VERIFIED}]
     return counted[-spec.policy.failures_remembered :]
 
 

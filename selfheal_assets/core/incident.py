@@ -26,7 +26,7 @@ class IncidentState(StrEnum):
     RESOLVED = "RESOLVED"
     """Its own signals were seen clear, or another incident accounts for its evidence."""
     ROLLED_BACK = "ROLLED_BACK"
-    """What healed it was itself taken back as a bad release."""
+    """What healed it was itself taken back as a bad release; or a rollout took a bad release back by itself."""
     ESCALATED = "ESCALATED"
     """Nothing is left that the policy may try: a person must look. Only recovery or a person closes it."""
 
@@ -34,7 +34,9 @@ class IncidentState(StrEnum):
 _S = IncidentState
 TRANSITIONS: Mapping[IncidentState, frozenset[IncidentState]] = {
     _S.OPEN: frozenset({_S.OPEN, _S.DIAGNOSED, _S.RESOLVED}),
-    _S.DIAGNOSED: frozenset({_S.DIAGNOSED, _S.HEALING, _S.VERIFYING, _S.SUPPRESSED, _S.RESOLVED, _S.ESCALATED}),
+    _S.DIAGNOSED: frozenset(
+        {_S.DIAGNOSED, _S.HEALING, _S.VERIFYING, _S.SUPPRESSED, _S.RESOLVED, _S.ESCALATED, _S.ROLLED_BACK}
+    ),
     _S.SUPPRESSED: frozenset({_S.SUPPRESSED, _S.HEALING, _S.VERIFYING, _S.RESOLVED, _S.ESCALATED}),
     _S.HEALING: frozenset({_S.HEALING, _S.VERIFYING, _S.DIAGNOSED, _S.ESCALATED}),
     _S.VERIFYING: frozenset({_S.VERIFYING, _S.RESOLVED, _S.DIAGNOSED, _S.ROLLED_BACK, _S.ESCALATED}),
@@ -55,6 +57,8 @@ class OutcomeStatus(StrEnum):
     """The gate did not pass, or nothing fitted; the champion stays."""
     ROLLED_BACK = "ROLLED_BACK"
     """The champion was taken back; the version named serves again."""
+    RESTARTED = "RESTARTED"
+    """The server processes at fault were replaced; the champion stayed."""
     FAILED = "FAILED"
     """The run crashed more often than it may be tried."""
 

@@ -12,6 +12,8 @@ from selfheal_assets.core.errors import SpecError
 from selfheal_assets.core.policy_spec import ActionsSpec as ActionsSpec
 from selfheal_assets.core.policy_spec import CostSpec as CostSpec
 from selfheal_assets.core.policy_spec import PolicySpec as PolicySpec
+from selfheal_assets.core.serving_spec import RolloutSpec as RolloutSpec
+from selfheal_assets.core.serving_spec import ServingSpec as ServingSpec
 from selfheal_assets.core.spec_values import Columns, Count, NonNegative, Positive, Share, no_repeats
 from selfheal_assets.core.spec_values import MetricName as MetricName
 
@@ -208,6 +210,10 @@ class ModelSpec:
     """Alternatives by cause."""
     cost: CostSpec = field(default_factory=CostSpec)
     """Whether a heal pays."""
+    serving: ServingSpec = field(default_factory=ServingSpec)
+    """The model server."""
+    rollout: RolloutSpec = field(default_factory=RolloutSpec)
+    """Release."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", self.name):

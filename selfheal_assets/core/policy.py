@@ -10,8 +10,8 @@ from typing import Any
 
 from selfheal_assets.core.causes import TOUCHES_PRODUCTION, Action, Cause
 from selfheal_assets.core.cost import sums
-from selfheal_assets.core.holds import Hold, first_model_held, held_back, needs_approval
-from selfheal_assets.core.incident import Incident
+from selfheal_assets.core.holds import Hold, first_model_held, held_back, needs_approval, restarts_left
+from selfheal_assets.core.incident import Incident, Result
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.core.situation import Situation
@@ -93,10 +93,18 @@ def alternatives(spec: ModelSpec, cause: Cause) -> tuple[Action, ...]:
 def next_action(spec: ModelSpec, incident: Incident, situation: Situation) -> Action | None:
     """The alternative whose turn it is; the last one again while retries are left; None when nothing is left to try.
 
-    Without an earlier version there is nothing to reinstate: that alternative is passed over, without a run.
+    Without an earlier version there is nothing to reinstate: that alternative is passed over, without a run. A restart
+    that did not help is tried again, and a first one made, as long as the hour has restarts left.
     """
     every = alternatives(spec, incident.cause)
     actions = [action for action in every if action is not Action.REINSTATE or situation.archived] or list(every)
+    if Action.RESTART in actions:
+        if not restarts_left(spec, situation):
+            actions = [action for action in actions if action is not Action.RESTART]
+        elif incident.tried and _restart_in_vain(incident):
+            return Action.RESTART
+    if not actions:
+        return None
     tried = [attempt.action for attempt in incident.tried]
     # By name, not by number: the archive, and the declaration, may change while the incident is open.
     reached = max((every.index(action) for action in tried if action in every), default=-1)
@@ -104,6 +112,11 @@ def next_action(spec: ModelSpec, incident: Incident, situation: Situation) -> Ac
     if left:
         return left[0]
     return actions[-1] if tried.count(actions[-1]) <= spec.policy.retries else None
+
+
+def _restart_in_vain(incident: Incident) -> bool:
+    last = incident.tried[-1]
+    return last.action is Action.RESTART and last.result is Result.NOT_VERIFIED
 
 
 def decide(spec: ModelSpec, incident: Incident, situation: Situation) -> Decision:
@@ -116,7 +129,7 @@ def decide(spec: ModelSpec, incident: Incident, situation: Situation) -> Decisio
         refused = (f"{action}: {held.reason}", *_not_yet(spec, incident, action, situation))
         return _decision(spec, incident, situation, action, refused=refused, hold=held.hold)
     refused = _not_yet(spec, incident, action, situation)
-    wanted = needs_approval(spec, situation) if action in TOUCHES_PRODUCTION else None
+    wanted = needs_approval(spec, situation, action) if action in TOUCHES_PRODUCTION else None
     if wanted is None:
         return _decision(spec, incident, situation, action, refused=refused)
     expires = situation.now + timedelta(hours=spec.policy.approval_hours)
@@ -202,6 +215,8 @@ def _not_yet(spec: ModelSpec, incident: Incident, action: Action, situation: Sit
     actions = alternatives(spec, incident.cause)
     if Action.REINSTATE in actions and not situation.archived:
         before = (*before, "reinstate: no other version has served before")
+    if Action.RESTART in actions and action is not Action.RESTART and not restarts_left(spec, situation):
+        before = (*before, f"restart: {_restarts_spent(spec)}")
     later = actions[actions.index(action) + 1 :] if action in actions else ()
     after = tuple(f"{other}: only if {action} does not help" for other in later)
     return (*before, *after, *_never(incident.cause))
@@ -218,4 +233,10 @@ def _never(cause: Cause) -> tuple[str, ...]:
 
 def _exhausted(spec: ModelSpec, incident: Incident) -> tuple[str, ...]:
     tried = tuple(f"{attempt.action}: {attempt.result}" for attempt in incident.tried)
+    if alternatives(spec, incident.cause)[-1] is Action.RESTART:
+        return (*tried, f"restart: {_restarts_spent(spec)}")
     return (*tried, f"every alternative was tried, the last {spec.policy.retries + 1} times")
+
+
+def _restarts_spent(spec: ModelSpec) -> str:
+    return f"the {spec.serving.restarts_per_hour} that are allowed in an hour were made"

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from selfheal_assets.core.causes import TOUCHES_PRODUCTION, Action, Cause
+from selfheal_assets.core.causes import ABOUT_THE_METRIC, TOUCHES_PRODUCTION, Action, Cause
 from selfheal_assets.core.diagnosis import Seen
 from selfheal_assets.core.diagnosis_rules import RULES, Column, Derived
-from selfheal_assets.core.evidence import UNBOUND, Evidence, Signal, Status
+from selfheal_assets.core.evidence import OF_SERVERS, UNBOUND, Evidence, Signal, Status, is_look
 from selfheal_assets.core.holds import Hold, approved_held
 from selfheal_assets.core.incident import Attempt, Incident, IncidentState, OutcomeStatus, Result
 from selfheal_assets.core.model_spec import ModelSpec
@@ -15,6 +15,10 @@ from selfheal_assets.core.situation import Heal, Situation
 from selfheal_assets.core.windows import State
 
 APPROVED = "APPROVED"
+LIVE_RELEASE = frozenset({Signal.RELEASE_FAULT, Signal.BUSINESS})
+"""What speaks against a release before any label has come."""
+FALLBACK_AT_LEAST = timedelta(minutes=5)
+"""People are not called for a shorter outage, though nothing stands in for the store."""
 
 
 def advanced(spec: ModelSpec, incident: Incident, situation: Situation, seen: Seen) -> Incident | None:
@@ -23,6 +27,8 @@ def advanced(spec: ModelSpec, incident: Incident, situation: Situation, seen: Se
         return _after_run(incident, situation)
     if incident.state is IncidentState.VERIFYING and incident.tried[-1].action in TOUCHES_PRODUCTION:
         return _after_heal(spec, incident, situation, seen)
+    if incident.state is IncidentState.VERIFYING and incident.tried[-1].action is Action.FALLBACK:
+        return _after_fallback(spec, incident, situation, seen)
     if cleared(incident.cause, seen):
         tried = incident.with_result(Result.VERIFIED) if _last(incident) is Result.ACTED else _void(incident)
         return incident.to(IncidentState.RESOLVED, "its signals are clear again", tried=tried, hold=None)
@@ -52,14 +58,28 @@ def cleared(cause: Cause, seen: Seen) -> bool:
         return seen.state(Derived.HARM) is not State.UNKNOWN and not seen.raised()
     if cause is Cause.CONCEPT_DRIFT and not any(_realised(e) for e in seen.evidence):
         return False  # An estimate is blind to what the inputs mean.
-    columns = (column for column in _own(cause) if seen.windows[column].evidence or column is Derived.HARM)
+    measured = {column for column in _own(cause) if seen.windows[column].evidence}
+    # What servers alone showed needs no labels to be over.
+    columns = measured if measured & LIVE_RELEASE else measured | (_own(cause) & {Derived.HARM})
     return {seen.state(column) for column in columns} == {State.CLEAR}
 
 
 def _own(cause: Cause) -> frozenset[Column]:
-    """The columns that the cause is about: where inputs moved and did harm, the harm alone."""
+    """The columns that the cause is about: where inputs moved and did harm, the harm; and what requests met."""
     subjects = frozenset(rule.subject for rule in RULES if rule.cause is cause)
-    return frozenset({Derived.HARM}) if Derived.HARM in subjects else subjects
+    return frozenset({Derived.HARM, *(subjects & LIVE_RELEASE)}) if Derived.HARM in subjects else subjects
+
+
+def _after_fallback(spec: ModelSpec, incident: Incident, situation: Situation, seen: Seen) -> Incident | None:
+    """It lasts as long as the last answers of the store do; after that the declared defaults alone answer."""
+    if cleared(incident.cause, seen):
+        tried = incident.with_result(Result.VERIFIED)
+        return incident.to(IncidentState.RESOLVED, "its signals are clear again", tried=tried, hold=None)
+    minutes = spec.serving.cached_max_age_minutes
+    if situation.now - incident.tried[-1].decided_at <= max(timedelta(minutes=minutes), FALLBACK_AT_LEAST):
+        return None
+    why = f"features are away for {minutes:g} minutes: too long for the last ones to stand in for them"
+    return incident.to(IncidentState.DIAGNOSED, why, tried=incident.with_result(Result.NOT_VERIFIED))
 
 
 def _realised(evidence: Evidence) -> bool:
@@ -74,6 +94,8 @@ def _after_run(incident: Incident, situation: Situation) -> Incident | None:
     if heal.outcome.status in (OutcomeStatus.PROMOTED, OutcomeStatus.ROLLED_BACK):
         tried = incident.with_result(Result.ACTED, version)
         return incident.to(IncidentState.VERIFYING, f"version {version} serves: {reason}", tried=tried)
+    if heal.outcome.status == OutcomeStatus.RESTARTED:
+        return incident.to(IncidentState.VERIFYING, reason, tried=incident.with_result(Result.ACTED))
     by_status = Result.REFUSED if heal.outcome.status == OutcomeStatus.REFUSED else Result.FAILED
     result = Result(heal.outcome.payload.get("result") or by_status)
     return incident.to(IncidentState.DIAGNOSED, f"{result}: {reason}", tried=incident.with_result(result))
@@ -125,14 +147,15 @@ def _after_heal(spec: ModelSpec, incident: Incident, situation: Situation, seen:
     beside = f" under version {serving}, which a person promoted in the place of {version}" if other else ""
     if cleared(incident.cause, seen):
         values = [e.value for e in seen.windows[Derived.HARM].evidence if e.value is not None]
-        after = sum(values) / len(values) if values else None
+        after = sum(values) / len(values) if values and incident.cause in ABOUT_THE_METRIC else None
         tried = incident.tried if other else incident.with_result(Result.VERIFIED)
         return incident.to(IncidentState.RESOLVED, f"verified: its signals are clear{beside}", tried=tried, after=after)
     measured = {e.batch_id for e in _measured_since(incident, situation, seen)}
     if len(measured) < spec.policy.verify_batches or _recovering(incident.cause, seen):
         return _unverifiable(spec, incident, situation, seen)
     tried = incident.tried if other else incident.with_result(Result.NOT_VERIFIED)
-    why = f"{len(measured)} batches under version {serving}, and its signals are not clear{beside}"
+    counted = "looks at the servers" if incident.tried[-1].action is Action.RESTART else "batches"
+    why = f"{len(measured)} {counted} under version {serving}, and its signals are not clear{beside}"
     return incident.to(IncidentState.DIAGNOSED, f"not verified: {why}", tried=tried)
 
 
@@ -158,13 +181,14 @@ def _measured_since(incident: Incident, situation: Situation, seen: Seen) -> Ite
     Evidence that is bound to a champion is about the one that serves because of it; the rest is told by its time.
     """
     acted = _acted_at(incident, situation)
+    dated = UNBOUND if incident.tried[-1].version else UNBOUND | OF_SERVERS
     own: set[Column] = set(_own(incident.cause))
     if Derived.HARM in own:
         own |= {Signal.PERFORMANCE, *(() if incident.cause is Cause.CONCEPT_DRIFT else (Signal.ESTIMATED_PERFORMANCE,))}
     for evidence in seen.evidence:
         alarm = Derived.HARM in own and evidence.signal is Signal.RISK and evidence.status is Status.RAISED
         known = evidence.signal in own and evidence.status is not Status.UNKNOWN
-        if alarm or (known and (evidence.signal not in UNBOUND or evidence.event_time > acted)):
+        if alarm or (known and (evidence.signal not in dated or evidence.event_time > acted)):
             yield evidence
 
 
@@ -176,17 +200,20 @@ def _recovering(cause: Cause, seen: Seen) -> bool:
 
 def _after_rollback(incident: Incident, situation: Situation, seen: Seen) -> Incident | None:
     """Whatever harm the version that serves again has of its own is another incident's; but it must be known."""
+    since = incident.newest_event
+    # What only servers showed, servers show to be over: labels may take days.
+    live = all(is_look(batch_id) for batch_id in incident.batch_ids)
     later = [
         e
-        for e in seen.windows[Derived.HARM].evidence
-        if e.status is not Status.UNKNOWN and (not incident.newest_event or e.event_time > incident.newest_event)
+        for column in (Signal.ERRORS if live else Derived.HARM,)
+        for e in seen.windows[column].evidence
+        if e.status is not Status.UNKNOWN and (not since or e.event_time > since)
     ]
     if not later:
         return None
     reason = f"version {situation.champion_version} serves, measured on {later[-1].batch_id}"
-    return incident.to(
-        IncidentState.RESOLVED, reason, tried=incident.with_result(Result.VERIFIED), after=later[-1].value
-    )
+    after = None if live else later[-1].value
+    return incident.to(IncidentState.RESOLVED, reason, tried=incident.with_result(Result.VERIFIED), after=after)
 
 
 def _taken_back(version: str | None, situation: Situation) -> bool:

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from selfheal_assets.core.causes import ABOUT_THE_METRIC, GRAVITY, NOT_AN_INCIDENT, TOUCHES_PRODUCTION, Action, Cause
+from selfheal_assets.core.causes import (
+    ABOUT_THE_METRIC,
+    GRAVITY,
+    NOT_AN_INCIDENT,
+    ON_SERVERS,
+    TOUCHES_PRODUCTION,
+    Action,
+    Cause,
+)
 from selfheal_assets.core.diagnosis import Diagnosis, diagnose, look
 from selfheal_assets.core.diagnosis_rules import RULES
 from selfheal_assets.core.holds import Hold, first_model_failures
@@ -173,7 +181,7 @@ def _act(step: Step) -> None:
 
 def _begin_approved(step: Step, incident: Incident) -> None:
     following = approved(step.spec, incident, step.situation)
-    if following is not None and not _busy(step, incident):
+    if following is not None and not _busy(step, incident, incident.tried[-1].action):
         step.enter(following)
 
 
@@ -188,7 +196,7 @@ def _ready_for_first(step: Step) -> bool:
 
 def _decide(step: Step, incident: Incident) -> None:
     decision = decide(step.spec, incident, step.situation)
-    if decision.action in TOUCHES_PRODUCTION and _busy(step, incident):
+    if decision.action in TOUCHES_PRODUCTION and _busy(step, incident, decision.action):
         return
     if decision.status is DecisionStatus.SUPPRESSED and incident.hold == decision.hold:
         return
@@ -196,13 +204,17 @@ def _decide(step: Step, incident: Incident) -> None:
     step.enter(_acted(incident, decision, step.situation))
 
 
-def _busy(step: Step, incident: Incident) -> bool:
-    """Of one model, one thing at a time; only a bad release is taken back while its healing is being verified."""
-    active = [i for i in step.incidents.values() if i.id != incident.id and _under_way(i)]
+def _busy(step: Step, incident: Incident, action: Action) -> bool:
+    """Of one model's champion, and of its servers, one thing at a time; only a bad release is taken back while its
+    healing is being verified."""
+    on_servers = action in ON_SERVERS
+    others = [i for i in step.incidents.values() if i.id != incident.id and _under_way(i)]
+    active = [i for i in others if (i.tried[-1].action in ON_SERVERS) is on_servers]
     if incident.cause is Cause.BAD_RELEASE:
         active = [i for i in active if i.state is IncidentState.HEALING]
-    first = any(d.incident is None and d.status is DecisionStatus.DECIDED for d in step.decisions)
-    return bool(active) or first or any(heal.outcome is None for heal in step.situation.heals)
+    first = any(d.incident is None and d.status is DecisionStatus.DECIDED for d in step.decisions) and not on_servers
+    running = [heal for heal in step.situation.heals if heal.outcome is None]
+    return bool(active) or first or any((heal.action in ON_SERVERS) is on_servers for heal in running)
 
 
 def _under_way(incident: Incident) -> bool:

@@ -27,6 +27,8 @@ class RecordKind(StrEnum):
     """An action, or every one ("*"), was switched ON or OFF for a model, or for all ("*")."""
     NOTIFICATION = "notification"
     RUN_FAILURE = "run_failure"
+    ROLLOUT = "rollout"
+    """The rollout that is the subject entered the state that is the status, or the next step."""
 
 
 OPENING = (RecordKind.BATCH_REGISTERED, RecordKind.WAIVER)
@@ -41,7 +43,7 @@ class Record:
     model: str
     kind: RecordKind
     subject: str
-    """The id of the batch, decision or incident that the record is about."""
+    """The id of the batch, decision, incident or rollout that the record is about."""
     status: str
     event_time: datetime
     """When it happened in the data's world, UTC."""

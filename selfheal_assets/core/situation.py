@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from selfheal_assets.core.causes import Action, Cause
+from selfheal_assets.core.causes import ON_SERVERS, Action, Cause
 from selfheal_assets.core.evidence import Evidence
 from selfheal_assets.core.incident import Incident, Result
 from selfheal_assets.core.record import Record
@@ -29,9 +29,11 @@ class Heal:
 
     @property
     def counts(self) -> bool:
-        """Whether it takes from the budget: not the first model, nor a search of the archive that found nothing."""
+        """Whether it takes from the budget: not the first model, nor a restart, nor a search of the archive that found
+        nothing."""
         found_nothing = self.outcome is not None and self.outcome.payload.get("result") == Result.NONE_FITS
-        return self.decision.payload["cause"] != Cause.NO_CHAMPION and not found_nothing
+        first = self.decision.payload["cause"] == Cause.NO_CHAMPION
+        return not first and not found_nothing and self.action not in ON_SERVERS
 
     @property
     def seconds(self) -> float | None:

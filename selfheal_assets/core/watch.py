@@ -117,7 +117,7 @@ def _run(policy: PolicySpec, fact: RunFact) -> Iterator[Finding]:
 
 def _incident(policy: PolicySpec, fact: IncidentFact) -> Iterator[Finding]:
     incident = fact.incident
-    if fact.for_ <= timedelta(hours=policy.stalled_incident_hours) or _waits_rightly(incident):
+    if fact.for_ <= timedelta(hours=policy.stalled_incident_hours) or fact.rolling_out or _waits_rightly(incident):
         return
     held = f", held by {incident.hold}" if incident.hold else ""
     words = (

@@ -47,6 +47,8 @@ class IncidentFact:
     incident: Incident
     for_: timedelta
     """In its state."""
+    rolling_out: bool = False
+    """Whether a rollout of what was made for it is under way: that has limits of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

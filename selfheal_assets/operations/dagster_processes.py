@@ -1,4 +1,4 @@
-"""Run a real Dagster instance over the home: webserver and daemon as child processes. Ends only what it started."""
+"""Run a real Dagster instance over the home, and servers' supervisor, as child processes. Ends only what it started."""
 
 import ctypes
 import json
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,8 +28,12 @@ LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { locatio
 
 
 @contextmanager
-def running_dagster(home: Path, port: int | None, *, start_seconds: float = 90.0) -> Iterator[str]:
-    """Yields the address of the UI once it answers; stops both processes on exit. Logs go to `<home>/logs`.
+def running_dagster(
+    home: Path, port: int | None, *, start_seconds: float = 90.0, serve: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yields the address of the UI once it answers; stops all processes on exit. Logs go to `<home>/logs`.
+
+    `serve`: models whose servers are kept running beside it.
 
     Raises HomeError when another one runs over the same home, or when it does not come up in time.
     """
@@ -45,7 +49,7 @@ def running_dagster(home: Path, port: int | None, *, start_seconds: float = 90.0
     try:
         fail_orphaned_runs()
         chosen = port or _free_port()
-        with _children(home, chosen) as children:
+        with _children(home, chosen, serve) as children:
             url = f"http://127.0.0.1:{chosen}"
             _wait_for(url, children, home, start_seconds)
             yield url
@@ -66,12 +70,14 @@ def fail_orphaned_runs() -> int:
 
 
 @contextmanager
-def _children(home: Path, port: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+def _children(home: Path, port: int, serve: Sequence[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
     programs = Path(sys.executable).parent
     commands = {
         "webserver": [str(programs / "dagster-webserver"), "-w", str(WORKSPACE), "-h", "127.0.0.1", "-p", str(port)],
         "daemon": [str(programs / "dagster-daemon"), "run", "-w", str(WORKSPACE)],
     }
+    if serve:
+        commands["supervisor"] = [sys.executable, "-m", "selfheal_assets.operations.supervisor", *serve]
     logs = home / "logs"
     logs.mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}

@@ -1,6 +1,6 @@
 """Judge the demonstration: its batches, incidents and champions in, the expectations that failed out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -8,11 +8,14 @@ from typing import Any
 from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.incident import IncidentState
 from selfheal_assets.operations import story
+from selfheal_assets.operations.demo_served import Served
 from selfheal_assets.stages.case_file import CaseFile
 
 MOVED = "harmful_shift"
 """What is wrong with the batches of the new world, as long as the old champion scores them."""
 NEW_WORLD = "healthy_new_world"
+ANSWERS = "live_answers"
+"""What a batch is that the model server landed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +25,26 @@ class Result:
     wall_s: float
     metric: str
     batches: Sequence[story.BatchStory]
-    faults: dict[str, str]
+    faults: Mapping[str, str]
+    """What is wrong with each scripted batch, by file."""
     cases: Sequence[CaseFile]
     champions: Sequence[story.Champion]
     rows_dropped: int
+    """Of the scripted batches."""
+    served: Served
 
     def fault_of(self, batch: story.BatchStory) -> str:
-        return self.faults.get(batch.file_name, "")
+        return self.faults.get(batch.file_name, ANSWERS)
+
+    @property
+    def truths(self) -> dict[str, str]:
+        """The same by file name, of every batch."""
+        return {b.file_name: self.fault_of(b) for b in self.batches}
+
+    def rows_of(self, *, scripted: bool) -> tuple[int, int]:
+        """Clean and quarantined rows."""
+        batches = [b for b in self.batches if (b.file_name in self.faults) is scripted]
+        return sum(b.rows_clean for b in batches), sum(b.rows_quarantined for b in batches)
 
     @property
     def healed(self) -> list[CaseFile]:
@@ -37,7 +53,7 @@ class Result:
 
     def failures(self) -> list[str]:
         """Every expectation that was not met; empty when all were."""
-        clean, bad = (sum(getattr(b, name) for b in self.batches) for name in ("rows_clean", "rows_quarantined"))
+        clean, bad = self.rows_of(scripted=True)
         harmless = [b for b in self.batches if self.fault_of(b) == "benign_shift"]
         retrained_for = {b for case in self.healed for b in case.incident.batch_ids}
         expectations: dict[str, Callable[[], bool]] = {
@@ -52,7 +68,7 @@ class Result:
             ),
             "the metric comes back": self._metric_came_back,
         }
-        return [text for text, holds in expectations.items() if not holds()]
+        return [text for text, holds in expectations.items() if not holds()] + self.served.failures()
 
     def _verdict(self, fault: str) -> str:
         return next((b.verdict for b in self.batches if self.fault_of(b) == fault), "missing")
@@ -64,7 +80,7 @@ class Result:
         return bool(after) and resolved and all(b.performance == "CLEAR" for b in after)
 
     def as_json(self) -> dict[str, Any]:
-        clean, bad = (sum(getattr(b, name) for b in self.batches) for name in ("rows_clean", "rows_quarantined"))
+        clean, bad = self.rows_of(scripted=True)
         return {
             "ok": not self.failures(),
             "failures": self.failures(),
@@ -101,4 +117,5 @@ class Result:
                 for c in self.champions
             ],
             "retrains_promoted": len(self.healed),
+            "serving": self.served.as_json(),
         }

@@ -57,7 +57,7 @@ def standing_holds(spec: ModelSpec) -> Mapping[Hold, str]:
         Hold.FLAG: "while it is switched off at run time",
         Hold.AUTONOMY: "always: nothing is carried out" if policy.autonomy == "observe" else "no",
         Hold.NO_NEW_DATA: "a retraining, until a batch comes that the last one did not learn from",
-        Hold.NO_SERVER: "always: no model server is run",
+        Hold.NO_SERVER: "a restart, until a model server of it was seen",
         Hold.NO_HARM: "a correction for a moved share of label 1, while neither performance nor risk is raised",
         Hold.NO_LABELS: f"a candidate, until {spec.performance.min_matured:.0%} of a batch of the incident has labels",
         Hold.EVIDENCE: f"a candidate, below {spec.drift.persistence_k} batches and one more for each heal that failed",

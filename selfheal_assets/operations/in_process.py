@@ -27,6 +27,7 @@ class InProcessLoop:
             model_definitions(spec), dg.Definitions(resources=resources(services), executor=executor())
         )
         self._repository = definitions.get_repository_def()
+        self._sensors = SENSORS if spec.rollout.over == "none" else (*SENSORS, "rollout_sensor")
         self._cursors: dict[str, str | None] = {}
         self.ticks: list[str] = []
         """What each tick said, for people and tests."""
@@ -61,7 +62,7 @@ class InProcessLoop:
     def settle(self, after_run: Callable[[str], None] = lambda _: None) -> None:
         """Tick every sensor until none of them asks for anything."""
         for _ in range(MAX_ROUNDS):
-            launched = [run for sensor in SENSORS for run in self.tick(sensor)]
+            launched = [run for sensor in self._sensors for run in self.tick(sensor)]
             for run_id in launched:
                 after_run(run_id)
             if not launched:

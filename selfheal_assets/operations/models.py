@@ -5,7 +5,7 @@ from pathlib import Path
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.errors import SelfhealError, SpecError
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.project import declarations
+from selfheal_assets.project import model_files
 from selfheal_assets.wiring import Services
 
 
@@ -25,7 +25,7 @@ def model_named(services: Services, name: str) -> ModelSpec:
 
 
 def _files(services: Services) -> list[Path]:
-    return [path for root in services.roots for path in declarations(root)]
+    return model_files(services.roots)
 
 
 def mistakes(services: Services) -> dict[str, list[str]]:

@@ -45,6 +45,10 @@ def carried_out_by(action: Action) -> str:
         return f"the job `<model>{retrain_name(spec).removeprefix(spec.name)}`"
     if action is Action.ROLLBACK:
         return f"the job `<model>{rollback_name(spec).removeprefix(spec.name)}`"
+    if action is Action.RESTART:
+        return "the supervisor of `selfheal up`, asked through the port `Serving`"
+    if action is Action.FALLBACK:
+        return "the model server, before"
     if action in TOUCHES_PRODUCTION or action is Action.REFRESH_REFERENCE:
         return "**nothing yet**; do not declare it"
     return "the ingest, before" if action is Action.QUARANTINE else "the sensor"

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Interval, MinLen
@@ -97,7 +98,10 @@ def type_words(hint: Any) -> str:
         return f"one of {code(*arguments)}"
     if get_origin(hint) is tuple:
         return f"list of {'actions' if arguments[0] is ActionName else type_words(arguments[0])}"
-    return {str: "text", int: "whole number", float: "number"}[hint]
+    if get_origin(hint) in (Mapping, UnionType):
+        joint = " to " if get_origin(hint) is Mapping else " or "
+        return joint.join(type_words(argument) for argument in arguments)
+    return {str: "text", int: "whole number", float: "number", bool: "true or false"}[hint]
 
 
 def _bound_words(bound: object) -> list[str]:
@@ -124,7 +128,9 @@ def plain(value: Any) -> str:
 
 
 def _default(field: "Field[Any]") -> str:
-    return REQUIRED if field.default is MISSING else plain(field.default)
+    if field.default is not MISSING:
+        return plain(field.default)
+    return REQUIRED if field.default_factory is MISSING else plain(field.default_factory())
 
 
 def _unit(path: str, text: str, is_number: bool) -> str:

@@ -11,7 +11,6 @@ from rich.text import Text
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record
 from selfheal_assets.operations import story
-from selfheal_assets.operations.demo_result import Result
 from selfheal_assets.operations.quarantine import Quarantined, quarantined
 from selfheal_assets.simulator.faults import FAULTS
 from selfheal_assets.stages.case_file import CaseFile
@@ -133,19 +132,3 @@ def quarantined_batch(found: Quarantined) -> RenderableType:
             table.add_row(*(str(value) for value in row))
         parts.append(table)
     return Group(*parts)
-
-
-def demo_report(services: Services, result: Result, url: str) -> RenderableType:
-    """The timeline, the incidents, the registry's versions and the verdict."""
-    failures = result.failures()
-    verdict = Text(
-        f"{'FAILED' if failures else 'PASSED'} in {result.wall_s:.0f} s", style="bold red" if failures else "bold green"
-    )
-    return Group(
-        batch_table(result.batches, "what landed, and what was done", result.faults),
-        incident_table(result.cases, f"incidents ({result.metric})"),
-        champion_table(result.champions, result.metric),
-        verdict,
-        *(Text(f"not met: {failure}", style="red") for failure in failures),
-        Text(f"home: {services.home}   UI: {url} (while it runs; `selfheal demo --stay` keeps it)"),
-    )

@@ -45,6 +45,9 @@ class Teller:
                 return f"incident   {payload['cause']} {record.status}{hold}: {payload['reason']}"
             case RecordKind.DECISION:
                 return f"decided    {payload['cause']} -> {payload['action']} ({record.status.lower()})"
+            case RecordKind.ROLLOUT:
+                share = f"{payload['weight']:.0%}"
+                return f"rollout    {payload['challenger']} {record.status} {share}: {payload['reason']}"
             case RecordKind.BATCH_CLOSED:
                 return f"done with  {record.subject}"
             case _:

@@ -6,29 +6,51 @@ from selfheal_assets.ports.labels import LabelStore, LookedAt, Overlay
 from selfheal_assets.ports.learning import LabelledRows, Model, Trainer, TunedParameters, Tuner
 from selfheal_assets.ports.ledger import Clock, Ledger, Notifier
 from selfheal_assets.ports.registry import Candidate, MlflowRun, ModelRegistry, ModelVersion
+from selfheal_assets.ports.servers import Restart, RestartState, Serving
 from selfheal_assets.ports.services import Services
+from selfheal_assets.ports.serving import (
+    AnswerLog,
+    FeatureLevel,
+    Line,
+    Logged,
+    OnlineStore,
+    Resolved,
+    ServedModel,
+    Table,
+)
 
 __all__ = [
+    "AnswerLog",
     "BatchStore",
     "Candidate",
     "CheckContext",
     "Clock",
     "DriftDetector",
+    "FeatureLevel",
     "FeatureStore",
     "LabelStore",
     "LabelledRows",
     "LandedFile",
     "Ledger",
+    "Line",
+    "Logged",
     "LookedAt",
     "MlflowRun",
     "Model",
     "ModelRegistry",
     "ModelVersion",
     "Notifier",
+    "OnlineStore",
     "Overlay",
     "Published",
     "QualityChecks",
+    "Resolved",
+    "Restart",
+    "RestartState",
+    "ServedModel",
     "Services",
+    "Serving",
+    "Table",
     "Trainer",
     "TunedParameters",
     "Tuner",

@@ -11,6 +11,7 @@ from selfheal_assets.ports.labels import LabelStore
 from selfheal_assets.ports.learning import Trainer, Tuner
 from selfheal_assets.ports.ledger import Clock, Ledger, Notifier
 from selfheal_assets.ports.registry import ModelRegistry
+from selfheal_assets.ports.servers import Serving
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,6 +40,8 @@ class Services(Protocol):
     def trainer(self) -> Trainer: ...
     @property
     def registry(self) -> ModelRegistry: ...
+    @property
+    def serving(self) -> Serving: ...
 
     def detector(self, spec: ModelSpec) -> DriftDetector: ...
 

@@ -3,12 +3,12 @@
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.errors import SpecError
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.project import declarations, roots_from_environment
+from selfheal_assets.project import model_files, roots_from_environment
 
 
 def model_named(name: str) -> ModelSpec:
     """The declared model of that name; raises SpecError with the names that there are."""
-    models = [load_spec(path) for root in roots_from_environment() for path in declarations(root)]
+    models = [load_spec(path) for path in model_files(roots_from_environment())]
     for spec in models:
         if spec.name == name:
             return spec

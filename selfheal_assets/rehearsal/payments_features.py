@@ -45,7 +45,9 @@ class PaymentsFeatures:
         joined = pd.merge_asof(wanted, known, on=TIMESTAMP, by=KEY, tolerance=pd.Timedelta(days=30))
         history = joined.set_axis(wanted.index, axis=0).sort_index()[list(HISTORY)]
         plain = rows[list(self._request)].reset_index(drop=True)
-        return pd.concat([plain, history, self._on_demand(pd.concat([plain, history], axis=1))], axis=1)
+        inputs = pd.concat([plain, history], axis=1)
+        compared = pd.DataFrame(self._on_demand({str(name): inputs[name].tolist() for name in inputs}))
+        return pd.concat([plain, history, compared], axis=1)
 
     def _transformed(self, rows: "pd.DataFrame") -> "pd.DataFrame":
         import duckdb
@@ -61,8 +63,8 @@ class PaymentsFeatures:
         return found.dropna(subset=[KEY, TIMESTAMP]).astype(typed)
 
 
-def on_demand_function(view: Path, name: str) -> "Callable[[pd.DataFrame], pd.DataFrame]":
-    """The function of an on-demand view, from its source text alone, as Feast itself runs it."""
+def on_demand_function(view: Path, name: str) -> "Callable[[dict[str, list[Any]]], dict[str, list[Any]]]":
+    """The function of an on-demand view of mode python, from its source text alone, as Feast itself runs it."""
     tree = ast.parse(view.read_text(encoding="utf-8"))
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
     if not found:
@@ -73,5 +75,5 @@ def on_demand_function(view: Path, name: str) -> "Callable[[pd.DataFrame], pd.Da
         argument.annotation = None
     scope: dict[str, Any] = {}
     exec(compile(ast.Module(body=[function], type_ignores=[]), str(view), "exec"), scope)
-    made: Callable[[pd.DataFrame], pd.DataFrame] = scope[name]
+    made: Callable[[dict[str, list[Any]]], dict[str, list[Any]]] = scope[name]
     return made

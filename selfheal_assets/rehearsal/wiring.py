@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from selfheal_assets.adapters.batch_store import FileBatchStore
-from selfheal_assets.adapters.in_memory import InMemoryLedger, InMemoryNotifier, InMemoryRegistry
+from selfheal_assets.adapters.in_memory import InMemoryLedger, InMemoryNotifier, InMemoryRegistry, NoServers
 from selfheal_assets.adapters.xgboost_trainer import XGBoostTrainer, load_model
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check
@@ -108,6 +108,7 @@ class RehearsalServices:
         self.features = features
         self.trainer = InProcessTrainer()
         self.registry = InMemoryRegistry(Path(self._folder.name, "models"))
+        self.serving = NoServers()
         self._tune = tune
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from selfheal_assets.sensors.tries import Tries, tries
 from selfheal_assets.stages.heal_decision import close
 from selfheal_assets.stages.identity import ATTEMPT_TAG, DECISION_TAG, MODEL_TAG, ROW_CAP_TAG
 from selfheal_assets.stages.jobs import retrain_name, rollback_name
+from selfheal_assets.stages.restart import restart
 from selfheal_assets.stages.situation import gather
 
 SEVERITY = {
@@ -52,7 +53,16 @@ def _runs(
 ) -> tuple[list[dg.RunRequest], list[str]]:
     """Of the decisions that were let through and have no end: wait, ask, ask again after a crash, or give up."""
     requests, words = list[dg.RunRequest](), list[str]()
-    for decision in (heal.decision for heal in reversed(situation.heals) if heal.outcome is None):
+    unfinished = [heal.decision for heal in reversed(situation.heals) if heal.outcome is None]
+    rollouts = selfheal.ledger.current(spec.name, RecordKind.ROLLOUT, [decision.subject for decision in unfinished])
+    for decision in unfinished:
+        if decision.payload["action"] == Action.RESTART:
+            words.append(restart(selfheal, spec, decision))
+            continue
+        if decision.subject in rollouts:
+            # Its run did what it was asked for; the rollout sensor brings it to its end.
+            words.append(f"decision {decision.subject}: its rollout is {rollouts[decision.subject].status}")
+            continue
         running = active_with_tag(context.instance, DECISION_TAG, decision.subject)
         if running:
             words.append(f"decision {decision.subject}: run {running[:8]} is at work")

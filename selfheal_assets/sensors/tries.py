@@ -24,10 +24,11 @@ from selfheal_assets.stages.failure_records import (
     out_of_memory,
     told,
 )
-from selfheal_assets.stages.identity import BACKLOG_TAG, DECISION_TAG, LABELS_TAG, ROW_CAP_TAG, SIZE_TAG
+from selfheal_assets.stages.identity import BACKLOG_TAG, DECISION_TAG, LABELS_TAG, ROLLOUT_TAG, ROW_CAP_TAG, SIZE_TAG
 
-ASKED_FOR = (DECISION_TAG, BACKLOG_TAG, LABELS_TAG)
-"""Tags of runs that a sensor asks for; their values are the subjects of failures."""
+ASKED_FOR = (ROLLOUT_TAG, DECISION_TAG, BACKLOG_TAG, LABELS_TAG)
+"""Tags of runs that a sensor asks for; their values are the subjects of failures. A run of a rollout also names the
+decision."""
 BY_HAND = NextTry(step=NextStep.GIVE_UP, reason="failed; a person launched it, and nobody else asks for it again")
 
 
@@ -123,7 +124,7 @@ def _size(ledger: Ledger, spec: ModelSpec, run: dg.DagsterRun) -> tuple[int | No
     """How much the run worked on, and the least that is of use: batches of an ingest, rows of a training."""
     if BACKLOG_TAG in run.tags:
         return _number(run.tags.get(SIZE_TAG)) or 1, 1
-    if DECISION_TAG not in run.tags:
+    if DECISION_TAG not in run.tags or ROLLOUT_TAG in run.tags:
         return None, 1
     least = ceil(spec.training.min_rows / (1.0 - spec.training.holdout_share))
     if cap := _number(run.tags.get(ROW_CAP_TAG)):

@@ -12,13 +12,14 @@ from selfheal_assets.core.statistics.metrics import higher_is_better, metric
 from selfheal_assets.ports import Candidate, LabelledRows, Model, ModelVersion, Services, TunedParameters
 from selfheal_assets.stages.champion import champion, reference_of
 from selfheal_assets.stages.governance import origin
+from selfheal_assets.stages.rollout_records import rejected_versions
 from selfheal_assets.stages.training_frame import BATCH, HOLDOUT, data_hash, labelled
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SIGNATURE_ROWS = 5
-NEVER_AGAIN = ("ROLLED_BACK",)
+NEVER_AGAIN = ("ROLLED_BACK", "REJECTED")
 """Verdicts of versions that are not tried again."""
 
 
@@ -82,7 +83,8 @@ def best_archived(
     """The best earlier version on the freshest labelled rows, when it is as good as the champion must be; and the rest.
 
     Versions that learned from those rows' batches cannot be compared and are left out, as are those that were taken
-    back. Within margin: not beyond the worst metric that the champion is allowed, and better than the champion.
+    back, or rejected in a rollout. Within margin: not beyond the worst metric that the champion is allowed, and better
+    than the champion.
     """
     rows = labelled(services, spec, frame, HOLDOUT)
     serving = champion(services, spec)
@@ -107,12 +109,13 @@ def best_archived(
 
 
 def _archive(services: Services, spec: ModelSpec, serving: ModelVersion, rows: LabelledRows) -> Sequence[ModelVersion]:
-    fresh = set(map(str, rows.batch_id))
+    fresh, worse = set(map(str, rows.batch_id)), rejected_versions(services.ledger, spec)
     found = [
         version
         for version in services.registry.versions(spec.name)
         if version.version != serving.version
         and version.tags.get("verdict") not in NEVER_AGAIN
+        and version.version not in worse
         and not fresh & set(learned_from(services, spec, version))
     ]
     return found[: spec.policy.archived_versions]

@@ -15,6 +15,7 @@ from selfheal_assets.stages.checked_rows import JudgedRows, judged_rows, settle_
 from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
 from selfheal_assets.stages.metadata import table
 from selfheal_assets.stages.release import Release, start_release
+from selfheal_assets.stages.served_rows import event_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +90,8 @@ def _candidate(selfheal: Services, spec: ModelSpec, batch_id: str) -> "pd.DataFr
     stage = "repaired" if selfheal.batches.has(spec.name, "repaired", batch_id) else "raw"
     if not selfheal.batches.has(spec.name, stage, batch_id):
         return None
-    return selfheal.batches.read(spec.name, stage, batch_id).reset_index(drop=True)
+    landed = selfheal.batches.read(spec.name, stage, batch_id).reset_index(drop=True)
+    return event_rows(selfheal, spec, batch_id, landed)
 
 
 def _keep(

@@ -56,9 +56,35 @@ def decided_by_hand(
     reason: str,
     **extra: Any,
 ) -> Record:
-    """Record what a person decided, in the form of the policy's own decisions; `extra` joins the payload."""
+    """Record what a person decided; see `by_hand`."""
+    record = by_hand(
+        services,
+        spec,
+        decision_id,
+        cause=cause,
+        action=action,
+        champion_version=champion_version,
+        reason=reason,
+        **extra,
+    )
+    services.ledger.append(record)
+    return record
+
+
+def by_hand(
+    services: Services,
+    spec: ModelSpec,
+    decision_id: str,
+    *,
+    cause: Cause,
+    action: Action,
+    champion_version: str | None,
+    reason: str,
+    **extra: Any,
+) -> Record:
+    """What a person decides, in the form of the policy's own decisions, not recorded; `extra` joins the payload."""
     now = services.clock.now()
-    record = Record(
+    return Record(
         key=f"decision:{decision_id}",
         model=spec.name,
         kind=RecordKind.DECISION,
@@ -79,8 +105,6 @@ def decided_by_hand(
             **extra,
         },
     )
-    services.ledger.append(record)
-    return record
 
 
 def training_batches(services: Services, spec: ModelSpec) -> list[str]:

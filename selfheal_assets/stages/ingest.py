@@ -9,6 +9,7 @@ from selfheal_assets.ports import Services
 from selfheal_assets.stages.batch_records import BatchStatus, settle
 from selfheal_assets.stages.identity import attributes, by_batch, key
 from selfheal_assets.stages.metadata import table
+from selfheal_assets.stages.served_rows import event_rows, shown
 
 
 def raw_batch(spec: ModelSpec, types: dict[str, str]) -> dg.AssetsDefinition:
@@ -44,12 +45,14 @@ def _take(
         settle(selfheal, spec, batch_id, BatchStatus.WITHDRAWN, reasons=[str(error)])
         context.log.warning(str(error))
         return {"verdict": dg.MetadataValue.text("WITHDRAWN"), "reason": dg.MetadataValue.text(str(error))}
+    rows = event_rows(selfheal, spec, batch_id, frame)
     return {
         "dagster/row_count": dg.MetadataValue.int(len(frame)),
         "file": dg.MetadataValue.text(name),
         "columns": dg.MetadataValue.int(frame.shape[1]),
-        "head": table(frame.head(5)),
+        "head": table(rows.head(5)),
         "path": dg.MetadataValue.path(selfheal.batches.path(spec.name, "raw", batch_id)),
+        **shown(selfheal, spec, batch_id),
     }
 
 

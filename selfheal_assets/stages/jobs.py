@@ -16,9 +16,8 @@ TRAINED = (
     "tuned_parameters",
     "candidate_model",
     "validation_report",
-    "champion_model",
-    "reference_data",
 )
+PROMOTED = ("champion_model", "reference_data")
 
 
 def _job(spec: ModelSpec, name: str, assets: tuple[str, ...], description: str) -> AssetJob:
@@ -79,11 +78,31 @@ def approve_name(spec: ModelSpec) -> str:
     return f"{spec.name}_approve"
 
 
+def rollout_name(spec: ModelSpec) -> str:
+    return f"{spec.name}_rollout"
+
+
+def rollout(spec: ModelSpec) -> AssetJob:
+    return _job(
+        spec,
+        "rollout",
+        released(spec),
+        "Carries out what the newest rollout has come to: the alias moved and the reference frozen, the decision "
+        "ended, or all of it taken back. Asked for by the rollout sensor; launched by hand it does the same.",
+    )
+
+
+def released(spec: ModelSpec) -> tuple[str, ...]:
+    """What follows the judgement of a candidate."""
+    return PROMOTED if spec.rollout.over == "none" else ("rollout", *PROMOTED)
+
+
 def retrain(spec: ModelSpec) -> AssetJob:
+    then = "a new champion" if spec.rollout.over == "none" else "its rollout, or the first champion"
     return _job(
         spec,
         "retrain",
-        TRAINED,
+        (*TRAINED, *released(spec)),
         "From clean labelled batches to a judged candidate (trained, recalibrated or reinstated) and, when every gate "
-        "passes, a new champion.",
+        f"passes, {then}.",
     )

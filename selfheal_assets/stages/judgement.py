@@ -27,6 +27,7 @@ from selfheal_assets.ports import LabelledRows, Model, ModelVersion, Services
 from selfheal_assets.stages.batch_records import USABLE
 from selfheal_assets.stages.candidates import candidate_of, learned_from
 from selfheal_assets.stages.champion import champion
+from selfheal_assets.stages.golden_probe import keep_probe
 from selfheal_assets.stages.governance import run_of
 from selfheal_assets.stages.heal_decision import close
 from selfheal_assets.stages.training_frame import BATCH, HOLDOUT, TRAIN, labelled
@@ -88,6 +89,8 @@ class Judgement:
 
     def judge(self) -> tuple[list[GateResult], dict[str, Any]]:
         results = self._results()
+        # Before the verdict: whatever may be promoted can be probed.
+        keep_probe(self.services.registry, self.version, self.holdout.features, self.score)
         return results, self._write(results)
 
     def _results(self) -> list[GateResult]:

@@ -13,6 +13,7 @@ from selfheal_assets.stages.estimated_evidence import estimated_evidence
 from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
 from selfheal_assets.stages.label_evidence import label_evidence, signals
 from selfheal_assets.stages.metadata import number, summary, table
+from selfheal_assets.stages.rollout_batches import Trial
 
 DRIFT, PERFORMANCE = "drift_report", "performance_report"
 
@@ -31,7 +32,7 @@ def predictions(spec: ModelSpec) -> dg.AssetsDefinition:
         if serving is None:
             context.log.info("no champion yet: nothing is scored")
             return
-        model = selfheal.registry.load(serving)
+        model, trial = selfheal.registry.load(serving), Trial(selfheal, spec)
         for batch_id in context.partition_keys:
             if selfheal.batches.has(spec.name, "features", batch_id):
                 frame = selfheal.batches.read(spec.name, "features", batch_id)
@@ -39,6 +40,8 @@ def predictions(spec: ModelSpec) -> dg.AssetsDefinition:
                 scored[SCORE] = model.score(frame[selfheal.features.names(spec)])
                 scored["champion_version"] = serving.version
                 selfheal.batches.write(spec.name, "scores", batch_id, scored)
+                if left_out := trial.score(batch_id, frame):
+                    context.log.warning(left_out)
                 metadata = {
                     "dagster/row_count": len(scored),
                     "champion_version": serving.version,

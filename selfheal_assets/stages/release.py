@@ -9,6 +9,7 @@ from selfheal_assets.core.errors import BatchError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
+from selfheal_assets.stages.served_rows import repaired_event_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +80,7 @@ def _keep_repaired(services: Services, spec: ModelSpec, batch_id: str, repaired:
     """Beside the batch's clean rows, where it has any: the repaired ones replace those in quarantine."""
     import pandas as pd
 
+    repaired = repaired_event_rows(services, spec, batch_id, repaired)
     if services.batches.has(spec.name, "clean", batch_id):
         repaired = pd.concat([services.batches.read(spec.name, "clean", batch_id), repaired], ignore_index=True)
     services.batches.write(spec.name, "repaired", batch_id, repaired)

@@ -34,15 +34,10 @@ def passed(selfheal: Services, spec: ModelSpec, decision: Record) -> dict[str, A
 
 def promote(selfheal: Services, spec: ModelSpec, report: dict[str, Any]) -> str | None:
     """Move the aliases, previous first, so that a crash between the two is mended by doing it again."""
-    serving = champion(selfheal, spec)
-    if serving is not None and serving.version == report["version"]:
-        return report["champion_version"]
     judged_against = report["champion_version"]
-    if (serving.version if serving else None) != judged_against:
-        raise AliasConflictError(
-            f"A candidate may only replace the champion it was judged against, version {judged_against}; received "
-            f"version {serving.version if serving else None} under the alias. Materialize the validation report again."
-        )
+    if serves(selfheal, spec, report):
+        return judged_against
+    serving = champion(selfheal, spec)
     if serving is not None:
         previous = selfheal.registry.by_alias(spec.name, PREVIOUS)
         expected = previous.version if previous else None
@@ -51,13 +46,47 @@ def promote(selfheal: Services, spec: ModelSpec, report: dict[str, Any]) -> str 
     return judged_against
 
 
+def serves(selfheal: Services, spec: ModelSpec, report: dict[str, Any]) -> bool:
+    """Whether the candidate has the alias. Raises AliasConflictError when neither it nor its champion does."""
+    serving, judged_against = champion(selfheal, spec), report["champion_version"]
+    if serving is not None and serving.version == report["version"]:
+        return True
+    if (serving.version if serving else None) != judged_against:
+        raise AliasConflictError(
+            f"A candidate may only replace the champion it was judged against, version {judged_against}; received "
+            f"version {serving.version if serving else None} under the alias. Materialize the validation report again."
+        )
+    return False
+
+
 def freeze_reference(
     selfheal: Services, spec: ModelSpec, decision: Record, report: dict[str, Any]
 ) -> "tuple[pd.DataFrame, dict[str, Any]]":
     """Keep the champion's reference, and end the decision; the rows and the profile."""
+    rows, profile = keep_reference(selfheal, spec, decision, report)
+    end_promoted(selfheal, spec, decision, report)
+    return rows, profile
+
+
+def keep_reference(
+    selfheal: Services, spec: ModelSpec, decision: Record, report: dict[str, Any]
+) -> "tuple[pd.DataFrame, dict[str, Any]]":
+    """Freeze what drift is measured against under the new champion; the rows and the profile."""
     rows, profile = _reference(selfheal, spec, decision, report)
     selfheal.batches.write(spec.name, "reference", report["version"], rows)
     selfheal.batches.write_document(spec.name, f"reference-{report['version']}", profile)
+    return rows, profile
+
+
+def is_frozen(selfheal: Services, spec: ModelSpec, decision_id: str, version: str) -> bool:
+    """Whether the version's reference was kept for this decision: the last thing that a promotion does."""
+    profile = selfheal.batches.read_document(spec.name, f"reference-{version}")
+    return profile is not None and profile["decision_id"] == decision_id
+
+
+def end_promoted(selfheal: Services, spec: ModelSpec, decision: Record, report: dict[str, Any]) -> None:
+    """Say that the candidate serves, and end the decision. Its reference must have been kept."""
+    profile = selfheal.batches.read_document(spec.name, f"reference-{report['version']}") or {}
     now = selfheal.clock.now()
     evidence = promotion_evidence(decision, report, profile["batch_ids"][-1], now)
     selfheal.ledger.append(evidence.to_record(now, decision.sequence))
@@ -72,7 +101,6 @@ def freeze_reference(
         previous_version=report["champion_version"],
         **run_of(selfheal, candidate_of(selfheal, spec, decision)),
     )
-    return rows, profile
 
 
 def _reference(

@@ -8,10 +8,11 @@ from selfheal_assets.ports import Services
 from selfheal_assets.stages.champion import CHAMPION, PREVIOUS
 from selfheal_assets.stages.governance import run_of, tag_again
 from selfheal_assets.stages.heal_decision import close
+from selfheal_assets.stages.rollout_records import end
 
 
 def take_back(selfheal: Services, spec: ModelSpec, decision: Record, reason: str) -> None:
-    """Raises RegistryError without a previous version that differs from the one to be taken back."""
+    """A rollout that is under way ends with it. Raises RegistryError without a previous version to go back to."""
     serving, previous = (selfheal.registry.by_alias(spec.name, alias) for alias in (CHAMPION, PREVIOUS))
     bad = decision.payload["champion_version"]
     if previous is None or previous.version == bad:
@@ -19,6 +20,7 @@ def take_back(selfheal: Services, spec: ModelSpec, decision: Record, reason: str
             f"A rollback needs a previous version that differs from the champion; received champion {bad}, "
             f"previous {previous and previous.version}. Retrain instead."
         )
+    end(selfheal.ledger, spec, "a rollback", reason, selfheal.clock.now())
     if serving is None or serving.version != previous.version:
         selfheal.registry.move_alias(spec.name, CHAMPION, previous.version, expected=bad)
     taken_back = next(v for v in selfheal.registry.versions(spec.name) if v.version == bad)

@@ -4,9 +4,10 @@ from datetime import datetime
 
 from selfheal_assets.core.incident import OPEN_STATES, Incident
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.record import RecordKind
+from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.core.watched import BacklogFact, IncidentFact
 from selfheal_assets.ports import Ledger
+from selfheal_assets.stages.rollout_records import newest_rollout
 
 INCIDENTS_READ = 50
 TRANSITIONS_READ = 200
@@ -16,10 +17,21 @@ BATCHES_READ = 100
 def incident_facts(ledger: Ledger, spec: ModelSpec, now: datetime) -> list[IncidentFact]:
     """The incidents that have not ended, and for how long each is in its state."""
     found = ledger.recent_subjects(spec.name, RecordKind.INCIDENT, statuses=OPEN_STATES, limit=INCIDENTS_READ)
+    rollout = newest_rollout(ledger, spec)
+    rolled_out = rollout.id if rollout is not None and not rollout.ended else None
     return [
-        IncidentFact(incident=Incident.from_record(record), for_=now - _entered(ledger, spec, record.subject))
+        IncidentFact(
+            incident=Incident.from_record(record),
+            for_=now - _entered(ledger, spec, record.subject),
+            rolling_out=_is_healed_by(record, rolled_out),
+        )
         for record in found
     ]
+
+
+def _is_healed_by(incident: Record, decision_id: str | None) -> bool:
+    tried = incident.payload["tried"]
+    return decision_id is not None and bool(tried) and tried[-1]["decision_id"] == decision_id
 
 
 def _entered(ledger: Ledger, spec: ModelSpec, incident: str) -> datetime:

@@ -28,3 +28,17 @@ def test_only_the_plain_import_checks_arguments() -> None:
     assert answer("import feast") == "checked"
     assert answer(ours) == "not checked"
     assert answer(f"import feast; {ours}") == "checked"
+
+
+def test_it_leaves_neither_a_folder_nor_a_variable_behind() -> None:
+    """Feast's own counters would be kept in a temporary folder, and those of a model server with them."""
+    ask = """
+import os, sys
+from selfheal_assets.adapters.feast_import import import_feast
+import_feast()
+from feast import metrics
+assert not os.path.exists(metrics._prometheus_mp_dir)
+print([name for name in os.environ if "PROMETHEUS" in name])
+"""
+    finished = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == "[]"

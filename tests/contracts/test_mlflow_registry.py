@@ -358,6 +358,14 @@ def test_lost_files_are_told(registry: MlflowRegistry, model: XGBoostModel, home
         registry_of(home).load(version)
 
 
+def test_half_a_document_is_told(registry: MlflowRegistry, model: XGBoostModel) -> None:
+    version = registry.register(spec("half"), model, candidate("d"))
+    registry.keep(version, "probe", {"scores": [0.5]})
+    (registry.folder(version) / "probe.json").write_text('{"scores": [0')
+    with pytest.raises(RegistryError, match=r"a kept document must be a JSON object; received selfheal_model/probe"):
+        registry.kept(version, "probe")
+
+
 def test_a_database_that_was_never_made_is_refused(tmp_path: Path) -> None:
     absent = registry_of(tmp_path)
     with pytest.raises(RegistryError, match="Run `selfheal init`"):

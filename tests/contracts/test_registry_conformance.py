@@ -1,6 +1,7 @@
 """What every model registry keeps to, the one in memory as the one on MLflow: identity, aliases, versions, files."""
 
 import dataclasses
+import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -187,10 +188,30 @@ class RegistryContract(ABC):
         np.testing.assert_allclose(registry.load(version).score(ROWS), model.score(ROWS))
         np.testing.assert_allclose(load_model(registry.folder(version)).score(ROWS), model.score(ROWS))
 
+    def test_a_document_stays_with_its_version(self, registry: ModelRegistry, model: XGBoostModel) -> None:
+        one, two = (registry.register(spec("documents"), model, candidate(f"d{n}")) for n in (1, 2))
+        assert registry.kept(one, "probe") is None
+        before = registry.folder(one)
+        document = {"columns": {"amount": [1.5, None], "device": ["é", "b"]}, "scores": [0.1 + 0.2, 1e-300]}
+        registry.keep(one, "probe", {"scores": []})
+        registry.keep(one, "probe", document)
+        assert registry.kept(one, "probe") == document, "the last one stands, to the last digit"
+        assert registry.kept(one, "other") is None
+        assert registry.kept(two, "probe") is None
+        assert json.loads((registry.folder(one) / "probe.json").read_text(encoding="utf-8")) == document
+        assert registry.folder(one) == before
+        np.testing.assert_allclose(load_model(registry.folder(one)).score(ROWS), model.score(ROWS))
+
     def test_a_version_that_is_not_there_is_refused(self, registry: ModelRegistry, model: XGBoostModel) -> None:
         version = registry.register(spec("lost"), model, candidate("d"))
         absent = dataclasses.replace(version, version="42", run_id="0" * 32)
-        for call in (registry.load, registry.folder, lambda gone: registry.tag(gone, {"gate": "PASS"})):
+        for call in (
+            registry.load,
+            registry.folder,
+            lambda gone: registry.tag(gone, {"gate": "PASS"}),
+            lambda gone: registry.keep(gone, "probe", {}),
+            lambda gone: registry.kept(gone, "probe"),
+        ):
             with pytest.raises(RegistryError, match=r"lost (version )?42"):
                 call(absent)
 

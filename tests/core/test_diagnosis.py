@@ -25,6 +25,11 @@ Row = tuple[Mapping[Column, State], list[tuple[Cause, Cause | None]]]
 BY_RULE: list[Row] = [
     # In the order of RULES: what each column shows, and the causes, gravest first, with what explains them.
     ({HARM: ONCE, S.RELEASE: ONCE, S.DRIFT: WELL}, [(C.BAD_RELEASE, None)]),
+    (
+        {S.RELEASE_FAULT: ONCE, S.ERRORS: ONCE, S.LATENCY: ONCE, HARM: WELL},
+        [(C.BAD_RELEASE, None), (C.SERVING_FAULT, C.BAD_RELEASE), (C.SERVING_FAULT, C.BAD_RELEASE)],
+    ),
+    ({S.BUSINESS: ONCE, HARM: DOUBT}, [(C.BAD_RELEASE, None)]),
     ({S.ERRORS: PERSISTENT, HARM: WELL}, [(C.SERVING_FAULT, None)]),
     ({S.TIMEOUTS: ONCE, HARM: WELL}, [(C.SERVING_FAULT, None)]),
     ({S.LATENCY: ONCE, HARM: WELL}, [(C.SERVING_FAULT, None)]),
@@ -73,6 +78,8 @@ TOGETHER: list[Row] = [
         {HARM: PERSISTENT, S.DRIFT: ONCE, S.ERRORS: ONCE, S.FRESHNESS: ONCE, S.TRAINING: ONCE},
         [(C.SERVING_FAULT, None), (C.UPSTREAM_STALLED, None), (C.HARMFUL_DRIFT, None), (C.TRAINING_FAULT, None)],
     ),
+    ({S.BUSINESS: ONCE, S.ERRORS: ONCE}, [(C.BAD_RELEASE, None), (C.SERVING_FAULT, None)]),
+    ({S.RELEASE_FAULT: ONCE, S.FEATURE_STORE: ONCE}, [(C.BAD_RELEASE, None), (C.FEATURE_STORE_FAULT, None)]),
     ({HARM: WELL, S.ERRORS: ONCE, S.LATENCY: ONCE}, [(C.SERVING_FAULT, None), (C.SERVING_FAULT, None)]),
 ]
 

@@ -8,7 +8,7 @@ import pytest
 from brain import spec
 from given import HOUR, NOW, SPEC, attempt, heal, history, in_state, incident, situation
 
-from selfheal_assets.core.causes import AWAITS_A_SERVER, TOUCHES_PRODUCTION, Action, Cause
+from selfheal_assets.core.causes import ON_SERVERS, TOUCHES_PRODUCTION, Action, Cause
 from selfheal_assets.core.diagnosis_rules import Derived
 from selfheal_assets.core.evidence import Signal
 from selfheal_assets.core.holds import (
@@ -227,14 +227,14 @@ def test_what_does_not_touch_production_is_never_held(action: Action) -> None:
     assert held_back(model, incident(), action, spent) is None
 
 
-@pytest.mark.parametrize("action", sorted(TOUCHES_PRODUCTION - AWAITS_A_SERVER))
+@pytest.mark.parametrize("action", sorted(TOUCHES_PRODUCTION - ON_SERVERS))
 def test_a_spent_budget_holds_whatever_touches_production(action: Action) -> None:
     held = held_back(spec(heals_per_day=1), incident(), action, situation(heals=(heal(1),)))
     assert held is not None
     assert held.hold is Hold.BUDGET
 
 
-@pytest.mark.parametrize("action", sorted(AWAITS_A_SERVER))
+@pytest.mark.parametrize("action", sorted(ON_SERVERS))
 def test_what_needs_a_model_server_is_never_let_through_without_one(action: Action) -> None:
     held = held_back(SPEC, incident(Cause.SERVING_FAULT), action, situation())
     assert held is not None

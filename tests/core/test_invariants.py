@@ -8,8 +8,8 @@ from brain import BATCH, BEGIN, Life, spec
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from selfheal_assets.core.causes import PRODUCES_CANDIDATE, TOUCHES_PRODUCTION, Action, Cause
-from selfheal_assets.core.evidence import Signal, Status
+from selfheal_assets.core.causes import ON_SERVERS, PRODUCES_CANDIDATE, TOUCHES_PRODUCTION, Action, Cause
+from selfheal_assets.core.evidence import OF_SERVERS, Signal, Status
 from selfheal_assets.core.incident import TRANSITIONS, Incident, IncidentState, OutcomeStatus, Result
 from selfheal_assets.core.reconcile import reconcile
 from selfheal_assets.core.record import Record, RecordKind
@@ -18,12 +18,15 @@ from selfheal_assets.stages.situation import gather
 CLEAR, RAISED, UNKNOWN = Status.CLEAR, Status.RAISED, Status.UNKNOWN
 DAY = timedelta(days=1)
 EVERYTHING = 100_000
-FAULTS = (Signal.ERRORS, Signal.TIMEOUTS, Signal.LATENCY, Signal.FEATURE_STORE)
+FAULTS = tuple(OF_SERVERS)
 HARMS = (Signal.PERFORMANCE, Signal.ESTIMATED_PERFORMANCE)
 WELL = {"quality": CLEAR, "drift": CLEAR, "performance": CLEAR}
 TROUBLES: list[dict[str, Any]] = [
     {"drift": (RAISED, 0.6), "performance": RAISED},
     {"drift": (RAISED, 0.6), "performance": RAISED, "errors": RAISED},
+    {**WELL, "errors": RAISED},
+    {**WELL, "latency": RAISED, "release_fault": RAISED},
+    {**WELL, "feature_store": RAISED},
     {**WELL, "performance": RAISED},
     {**WELL, "performance": RAISED, "release": RAISED},
     {**WELL, "prior": RAISED, "conditional": CLEAR},
@@ -72,7 +75,8 @@ class Chronicle(Life):
     def _run(self, status: OutcomeStatus, number: int) -> None:
         for heal in [heal for heal in self.situation().heals if heal.outcome is None][:1]:
             good = status is OutcomeStatus.PROMOTED
-            ended = OutcomeStatus.ROLLED_BACK if good and heal.action is Action.ROLLBACK else status
+            done = {Action.ROLLBACK: OutcomeStatus.ROLLED_BACK, Action.RESTART: OutcomeStatus.RESTARTED}
+            ended = done.get(heal.action, status) if good else status
             version = str(number + 2) if good and heal.action in {*PRODUCES_CANDIDATE, Action.ROLLBACK} else None
             self.outcome(heal.decision.subject, ended, version=version)
 
@@ -208,9 +212,14 @@ def test_a_spent_budget_and_switched_off_actions_never_touch_production(
     story: list[Happening], policy: dict[str, Any]
 ) -> None:
     life = lived(story, policy)
-    times = [i.tried[-1].decided_at for i in begun(life)]
-    for at in times:
-        assert len([other for other in times if timedelta(0) <= at - other < DAY]) <= policy["heals_per_day"]
+    on_servers = {True: list[Any](), False: list[Any]()}
+    for one in begun(life):
+        on_servers[one.tried[-1].action in ON_SERVERS].append(one.tried[-1].decided_at)
+    limits = {True: (timedelta(hours=1), life.spec.serving.restarts_per_hour), False: (DAY, policy["heals_per_day"])}
+    for which, times in on_servers.items():
+        span, limit = limits[which]
+        for at in times:
+            assert len([other for other in times if timedelta(0) <= at - other < span]) <= limit
     flags = life.ledger.after("*", RecordKind.FLAG, 0, EVERYTHING) + life.ledger.after(
         "m", RecordKind.FLAG, 0, EVERYTHING
     )
@@ -237,14 +246,17 @@ def test_without_autonomy_only_a_person_lets_production_be_touched(
 @generous
 @given(stories(), policies)
 def test_of_one_model_one_thing_at_a_time(story: list[Happening], policy: dict[str, Any]) -> None:
-    """Also when people approve several at once; only a bad release is taken back while another heal is verified."""
+    """On its champion, and on its servers. Also when people approve several at once; only a bad release is taken back
+    while another heal is verified."""
     life = Chronicle(spec(**policy))
     for number, (what, said) in enumerate(story):
         life.happens(what, said, number)
         work = [i for i in life.situation().open if i.state in (IncidentState.HEALING, IncidentState.VERIFYING)]
         touching = [i for i in work if i.tried[-1].action in TOUCHES_PRODUCTION]
-        assert sum(i.state is IncidentState.HEALING for i in touching) <= 1
-        assert len([i for i in touching if i.cause is not Cause.BAD_RELEASE]) <= 1
+        for servers in (True, False):
+            those = [i for i in touching if (i.tried[-1].action in ON_SERVERS) is servers]
+            assert sum(i.state is IncidentState.HEALING for i in those) <= 1
+            assert len([i for i in those if i.cause is not Cause.BAD_RELEASE]) <= 1
         causes = [i.cause for i in life.situation().open]
         assert len(causes) == len(set(causes)), "one open incident a cause"
 

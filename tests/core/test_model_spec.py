@@ -4,7 +4,7 @@ import ast
 import dataclasses
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -47,6 +47,7 @@ def leaves(kind: type, where: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
 LEAVES = dict(leaves(ModelSpec))
 VALID: dict[Path_, Any] = {
     # Where a rule over several fields leaves few other values.
+    ("rollout", "steps"): (0.1, 1.0),
     ("owners",): ("team:others",),
     ("drift", "persistence_k"): 3,
     ("gate", "slices"): ("country",),
@@ -76,6 +77,8 @@ def another(hint: Any, value: Any) -> Any:
         return another(next(kind for kind in arguments if kind is not NoneType), value)
     if origin is tuple:
         return (*value, another(arguments[0], value[0] if value else None))
+    if origin is Mapping:
+        return {**value, "x": 1.0}
     if hint is bool:
         return not value
     if hint is int:
@@ -138,7 +141,8 @@ def _annotations(function: ast.FunctionDef) -> dict[str, str]:
 
 
 def _owner(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    """The last name of what a field is read from; a part that an object keeps for itself is still that part."""
+    return (node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")).removeprefix("_")
 
 
 def _reads() -> set[tuple[str, str]]:

@@ -29,7 +29,7 @@ OPEN_CAUSES = [cause for cause in Cause if cause not in (C.NO_CHAMPION, C.NONE)]
 # When a cause is cleared.
 
 OWN: dict[Cause, tuple[Column, ...]] = {
-    C.BAD_RELEASE: (HARM,),
+    C.BAD_RELEASE: (HARM, S.RELEASE_FAULT, S.BUSINESS),
     C.SERVING_FAULT: (S.ERRORS, S.TIMEOUTS, S.LATENCY),
     C.FEATURE_STORE_FAULT: (S.FEATURE_STORE,),
     C.BAD_DATA: (S.QUALITY,),
@@ -204,7 +204,7 @@ def test_a_heal_is_not_judged_by_what_was_measured_before_it() -> None:
     life.now += timedelta(minutes=1)
     life.promote("2").settle()
     assert life.state(C.SERVING_FAULT) is IncidentState.VERIFYING
-    life.see(**WELL, errors=CLEAR).see(**WELL, errors=CLEAR)
+    life.see(**WELL, errors=UNKNOWN).see(**WELL, errors=UNKNOWN).see(**WELL, errors=UNKNOWN)
     assert life.state(C.SERVING_FAULT) is IncidentState.VERIFYING
     life.see(**WELL, errors=CLEAR)
     assert life.state(C.SERVING_FAULT) is IncidentState.RESOLVED

@@ -7,7 +7,7 @@ from brain import Life, spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfheal_assets.core.causes import TOUCHES_PRODUCTION, Action, Cause
+from selfheal_assets.core.causes import ON_SERVERS, TOUCHES_PRODUCTION, Action, Cause
 from selfheal_assets.core.evidence import Signal, Status
 from selfheal_assets.core.incident import IncidentState, OutcomeStatus, Result
 from selfheal_assets.core.model_spec import CostSpec
@@ -250,8 +250,9 @@ def live(life: Life, story: list[tuple[str, object]]) -> Life:
             status = {"promote": OutcomeStatus.PROMOTED, "refuse": OutcomeStatus.REFUSED}.get(
                 what, OutcomeStatus.FAILED
             )
-            if status is OutcomeStatus.PROMOTED and under_way[0].action is Action.ROLLBACK:
-                status = OutcomeStatus.ROLLED_BACK
+            done = {Action.ROLLBACK: OutcomeStatus.ROLLED_BACK, Action.RESTART: OutcomeStatus.RESTARTED}
+            if status is OutcomeStatus.PROMOTED:
+                status = done.get(under_way[0].action, status)
             life.outcome(under_way[0].decision.subject, status, version=str(number + 2), result=None)
             life.step()
     return life
@@ -266,11 +267,13 @@ def test_in_every_life(story: list[tuple[str, object]], autonomy: str) -> None:
     touched = [d for d in life.decisions(*TOUCHES_PRODUCTION) if d.status == "DECIDED"]
     assert autonomy == "heal" or not touched, "without autonomy nothing is decided to be done"
     assert all(d.payload["cause"] not in (Cause.UNKNOWN, Cause.BENIGN_DRIFT, Cause.BAD_DATA) for d in touched), "doubt"
-    for decision in touched:
-        day = [d for d in touched if timedelta(0) <= decision.recorded_at - d.recorded_at < timedelta(days=1)]
+    changes = [d for d in touched if d.payload["action"] not in ON_SERVERS]
+    for decision in changes:
+        day = [d for d in changes if timedelta(0) <= decision.recorded_at - d.recorded_at < timedelta(days=1)]
         assert len(day) <= 2, "the budget holds"
-    at_work = [i for i in life.situation().open if i.state is IncidentState.HEALING]
-    assert len(at_work) <= 1, "one thing at a time"
+    at_work = [i.tried[-1].action for i in life.situation().open if i.state is IncidentState.HEALING]
+    assert sum(action in ON_SERVERS for action in at_work) <= 1, "one thing at a time on servers"
+    assert sum(action not in ON_SERVERS for action in at_work) <= 1, "one thing at a time on the champion"
     raised_quality = {
         r.subject
         for r in life.ledger.after("m", RecordKind.EVIDENCE, 0, 10_000)

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import dagster as dg
 import pytest
 
+from selfheal_assets.core.serving_spec import RolloutSpec
 from selfheal_assets.project import PROJECT
 
 ELECTRICITY = PROJECT / "examples" / "electricity"
@@ -36,6 +39,7 @@ ASSETS = {
     "tuned_parameters",
     "candidate_model",
     "validation_report",
+    "rollout",
     "champion_model",
     "reference_data",
     "incident_report",
@@ -76,7 +80,10 @@ def test_a_model_has_all_of_its_parts(repository: dg.RepositoryDefinition, name:
     assert found["assets"] == ASSETS
     assert found["groups"] == {name}
     assert len(found["partitions"]) == 1
-    sensors = ("arrivals", "labels", "quality_sensor", "drift_sensor", "failures", "watchdog")
+    sensors = (
+        *("arrivals", "labels", "quality_sensor", "drift_sensor", "failures"),
+        *("serving_sensor", "rollout_sensor", "watchdog"),
+    )
     assert {f"{name}_{sensor}" for sensor in sensors} == found["sensors"]
     assert {f"{name}_{job}" for job in ("ingest", "labels", "retrain", "release_quarantine")} <= found["jobs"]
     assert len(found["checks"]) > 8
@@ -178,3 +185,29 @@ def test_loading_is_cheap_and_pulls_in_nothing_heavy(ran: Ran) -> None:
 
 def test_dagster_accepts_the_code_location(ran: Ran) -> None:
     ran("-m", "dagster", "definitions", "validate", "-w", "workspace.yaml")
+
+
+@pytest.mark.parametrize("over", ["none", "requests", "batches"])
+def test_a_rollout_stands_between_the_judgement_and_the_champion(over: str) -> None:
+    from selfheal_assets.components.declaration import load_spec
+    from selfheal_assets.components.self_healing_model import model_definitions
+    from selfheal_assets.project import MODELS
+    from selfheal_assets.wiring import Services, resources
+
+    payments = load_spec(PROJECT / MODELS / "payments" / "defs.yaml")
+    spec = replace(payments, rollout=RolloutSpec(over=cast("Any", over)))
+    with_resources = dg.Definitions(resources=resources(Services(Path("nowhere"))))
+    found = dg.Definitions.merge(model_definitions(spec), with_resources).get_repository_def()
+    parents = found.asset_graph.get(dg.AssetKey(["payments", "champion_model"])).parent_keys
+    before = "validation_report" if over == "none" else "rollout"
+    assert parents == {dg.AssetKey(["payments", before])}
+    extra = {"payments_rollout_sensor", "payments_rollout", "rollout"} if over != "none" else set()
+    jobs = {job.name for job in found.get_all_jobs()}
+    names = {sensor.name for sensor in found.sensor_defs} | jobs | of_model(found, "payments")["assets"]
+    assert {name for name in names if "rollout" in name} == extra
+    if over != "none":
+        sensor = found.get_sensor_def("payments_rollout_sensor")
+        assert 0 < (sensor.minimum_interval_seconds or 0) <= 4
+        released = {"payments__rollout", "payments__champion_model", "payments__reference_data"}
+        for job in ("payments_rollout", "payments_retrain"):
+            assert {node.name for node in found.get_job(job).nodes} >= released

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +10,8 @@ import pytest
 
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.causes import Action, Cause
+from selfheal_assets.core.golden_probe import DOCUMENT, GoldenProbe
+from selfheal_assets.core.golden_probe import ROWS as ROWS_OF_A_PROBE
 from selfheal_assets.core.incident import OutcomeStatus, Result
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import RecordKind
@@ -79,6 +82,20 @@ def test_the_first_champion_is_promoted_with_its_reference_and_trail(loop: InPro
     linked = mlflow.MlflowClient(loop.services.tracking_uri).get_run(version.run_id)
     assert linked.data.tags["dagster_run_id"] == run_id
     assert linked.info.status == "FINISHED"
+
+
+def test_a_server_could_probe_the_champion(loop: InProcessLoop) -> None:
+    registry = loop.services.registry
+    version = registry.by_alias("payments", "champion")
+    assert version is not None
+    probe = GoldenProbe.read(registry.kept(version, DOCUMENT))
+    assert len(probe.scores) == ROWS_OF_A_PROBE
+    assert len(set(probe.scores)) > 3
+    assert probe.contradiction(registry.load(version).score_columns(probe.columns)) is None
+    digests = {file.name: sha256(file.read_bytes()).hexdigest() for file in registry.folder(version).iterdir()}
+    del digests[f"{DOCUMENT}.json"]
+    assert probe.files == digests
+    assert "model.ubj" in digests
 
 
 def test_the_same_decision_run_again_changes_nothing(loop: InProcessLoop) -> None:

@@ -1,0 +1,40 @@
+"""Wait for what must happen, and tell what does meanwhile: a condition in, lines of words out. Never helps."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from selfheal_assets.core.errors import SelfhealError
+from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.operations.teller import Teller
+from selfheal_assets.wiring import Services
+
+POLL_SECONDS = 0.5
+
+
+class Watch:
+    """Tells each new record of the ledger once."""
+
+    def __init__(self, services: Services, spec: ModelSpec, seconds: float) -> None:
+        """`seconds`: how long anything may take."""
+        self._services, self._seconds = services, seconds
+        self._told = Teller(services, spec)
+
+    def until(self, what: str, happened: Callable[[], bool]) -> Iterator[str]:
+        """Raises SelfhealError when it does not happen in time."""
+        deadline = time.monotonic() + self._seconds
+        while not happened():
+            yield from self._told.news()
+            if time.monotonic() > deadline:
+                raise SelfhealError(
+                    f"Each phase of the demonstration must end within {self._seconds:.0f} s; received none for "
+                    f"{what!r}. See the runs and sensors in the Dagster UI, and `{self._services.home / 'logs'}`."
+                )
+            time.sleep(POLL_SECONDS)
+        yield from self._told.news()
+
+    def for_seconds(self, seconds: float) -> Iterator[str]:
+        """For so long."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            yield from self._told.news()
+            time.sleep(min(POLL_SECONDS, left))
