@@ -91,10 +91,9 @@ def described(context: ForkServerContext, home: Path) -> dict[str, Any]:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "deaths", [DEATHS, pytest.param(OTHER_DEATHS, marks=pytest.mark.slow)], ids=["these", "others"]
-)
+@pytest.mark.parametrize("deaths", [DEATHS, OTHER_DEATHS], ids=["these", "others"])
 def test_the_end_is_the_same_as_if_nothing_had_happened(
     forking: ForkServerContext, tmp_path: Path, deaths: Sequence[Sequence[str]]
 ) -> None:
