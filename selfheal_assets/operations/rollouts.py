@@ -39,7 +39,7 @@ def _changed(ledger: Ledger, spec: ModelSpec, change: Callable[[Rollout], Rollou
     if standing is None:
         raise RolloutError(
             f"A rollout must have been opened; received {spec.name}, which never had one. "
-            "A retraining opens one, where `rollout.over` is declared."
+            "A retraining opens one while a model server runs."
         )
     following = change(standing)
     if not write(ledger, following):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from selfheal_assets.core.evidence import Evidence
-from selfheal_assets.core.incident import Attempt, IncidentState
+from selfheal_assets.core.incident import Attempt, Incident, IncidentState
 from selfheal_assets.core.record import Record
 from selfheal_assets.stages.case_file import CaseFile, raised
 
@@ -86,10 +86,16 @@ def _decided(decision: Record) -> str:
 
 def _done(case: CaseFile, runs: Runs, dagster_url: str) -> Iterator[str]:
     if not case.incident.tried:
-        yield "Nothing yet." if not case.incident.ended else "Nothing."
+        yield _untried(case.incident)
         return
     for number, attempt in enumerate(case.incident.tried, start=1):
         yield "\n".join(_attempt(case, number, attempt, runs.get(attempt.decision_id, ()), dagster_url))
+
+
+def _untried(incident: Incident) -> str:
+    if incident.state is IncidentState.ROLLED_BACK:
+        return f"No decision was needed: {_cell(incident.reason)}."
+    return "Nothing." if incident.ended else "Nothing yet."
 
 
 def _attempt(case: CaseFile, number: int, attempt: Attempt, runs: Sequence[str], dagster_url: str) -> Iterator[str]:

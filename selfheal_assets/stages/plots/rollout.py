@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {Verdict.PASS: GREEN, Verdict.FAIL: VERMILLION, Verdict.INCONCLUSIVE: GREY}
+ROWS = (120.0, 110.0)
+"""Heights of the words above the line."""
+LEFT_FROM = 0.85
+"""From this share of the time on a word would leave the picture."""
 MARKERS = {Verdict.PASS: "o", Verdict.FAIL: "X", Verdict.INCONCLUSIVE: "s"}
 
 
@@ -41,7 +45,8 @@ def rollout_plot(transitions: Sequence[Rollout]) -> bytes:
     _draw_verdicts(axes, transitions, minutes)
     _draw_states(axes, transitions, minutes)
     style(axes)
-    axes.set_ylim(-6.0, 118.0)
+    axes.set_ylim(-6.0, 128.0)
+    axes.set_yticks(range(0, 101, 20))
     axes.set_xlabel("minutes since it was opened", fontsize=9)
     axes.set_ylabel("challenger's share, %", fontsize=9)
     if axes.get_legend_handles_labels()[1]:
@@ -65,13 +70,17 @@ def _draw_verdicts(axes: "Axes", transitions: Sequence[Rollout], minutes: Sequen
 
 
 def _draw_states(axes: "Axes", transitions: Sequence[Rollout], minutes: Sequence[float]) -> None:
-    """Where a state begins, in words above the line."""
-    known = None
-    for one, minute in zip(transitions, minutes, strict=True):
-        if one.state is not known:
-            axes.axvline(minute, color="#CCCCCC", linewidth=0.8, zorder=0)
-            axes.annotate(
-                caption(one.state.lower()), (minute, 112.0), fontsize=8, color=GREY, xytext=(3, 0),
-                textcoords="offset points", va="center",
-            )  # fmt: skip
-            known = one.state
+    """Where a state begins, in words above the line: in two rows, as a shadow may be short; to the left at the end."""
+    began = [
+        (one.state, minute)
+        for place, (one, minute) in enumerate(zip(transitions, minutes, strict=True))
+        if place == 0 or one.state is not transitions[place - 1].state
+    ]
+    for place, (state, minute) in enumerate(began):
+        to_left = place > 0 and minute > LEFT_FROM * minutes[-1]
+        axes.axvline(minute, color="#CCCCCC", linewidth=0.8, zorder=0)
+        axes.annotate(
+            caption(state.lower()), (minute, ROWS[place % 2]), fontsize=8, color=GREY,
+            xytext=(-3 if to_left else 3, 0), ha="right" if to_left else "left",
+            textcoords="offset points", va="center",
+        )  # fmt: skip
