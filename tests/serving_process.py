@@ -79,8 +79,9 @@ def running(home: Path, *arguments: str, seconds: float = 0.0, waiting: int = 25
     """`python -m selfheal_assets.serving payments` over a home, with the parts of this module."""
     home.mkdir(parents=True)
     (home / "layout").write_text("2", encoding="utf-8")
+    # Feast, where a test imported it as it is, points Prometheus' variables to a folder of its own.
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("PROMETHEUS")},
         "SELFHEAL_HOME": str(home),
         "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path(__file__).parent)]),
         LOGGED: str(home / "landed"),

@@ -23,14 +23,14 @@ def import_feast() -> None:
     checked = typeguard.typechecked
     typeguard.typechecked = _as_it_is
     try:
-        with _metrics_in_memory():
+        with metrics_in_memory():
             import feast  # noqa: F401 - for sys.modules
     finally:
         typeguard.typechecked = checked
 
 
 @contextmanager
-def _metrics_in_memory() -> Iterator[None]:
+def metrics_in_memory() -> Iterator[None]:
     """Keep Feast's counters in memory, and the environment as it was.
 
     Feast 0.67 makes a temporary folder in every process, for servers of several processes, and has Prometheus' client

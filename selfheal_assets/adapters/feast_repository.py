@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfheal_assets.adapters.feast_import import import_feast
+from selfheal_assets.adapters.feast_import import import_feast, metrics_in_memory
 from selfheal_assets.core.errors import FeatureError, SpecError
 
 if TYPE_CHECKING:
@@ -148,7 +148,11 @@ def load_declared(roots: Sequence[Path], home: Path) -> Declared:
     problems: list[str] = []
     for root in roots:
         folder = root / REPOSITORY
-        with _isolated_imports(list(dict.fromkeys([folder, roots[0] / REPOSITORY])), home), quiet():
+        with (
+            _isolated_imports(list(dict.fromkeys([folder, roots[0] / REPOSITORY])), home),
+            quiet(),
+            metrics_in_memory(),
+        ):
             for path in sorted(folder.rglob("*.py")):
                 try:
                     module = importlib.import_module(".".join(path.relative_to(folder).with_suffix("").parts))

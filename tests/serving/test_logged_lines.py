@@ -94,6 +94,7 @@ def test_who_answered_what_and_from_where() -> None:
         "selfheal_score": 0.75,
         "selfheal_version": "7",
         "selfheal_arm": "challenger",
+        "selfheal_rollout": None,
         "selfheal_level": "cached",
         "selfheal_latency_ms": 2.5,
         "selfheal_champion_score": 0.25,
