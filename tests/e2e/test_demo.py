@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_demonstration_heals_on_a_real_daemon(tmp_path: Path) -> None:
     result = tmp_path / "demo.json"
