@@ -54,6 +54,9 @@ class MeasuringScript:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):  # Its last turn was not taken.
+                pipe.close()  # type: ignore[union-attr]  # both are pipes
         self._errors.close()
 
     def ask(self) -> dict[str, Any]:
