@@ -104,7 +104,9 @@ def _children(home: Path, port: int, serve: Sequence[str]) -> Iterator[list[subp
 
 
 def end_with_parent() -> None:
-    """In a new child, on Linux: have it sent SIGTERM when its parent dies, however that dies."""
+    """In a new child: have it hear SIGTERM, whatever its parent ignores, and on Linux have it sent one when that dies."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
