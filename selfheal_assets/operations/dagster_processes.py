@@ -104,7 +104,7 @@ def _children(home: Path, port: int, serve: Sequence[str]) -> Iterator[list[subp
 
 
 def end_with_parent() -> None:
-    """In a new child: have it hear SIGTERM, whatever its parent ignores, and on Linux have it sent one when that dies."""
+    """In a new child: it hears SIGTERM, whatever its parent ignores; on Linux it is sent one when its parent dies."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     if sys.platform == "linux":
