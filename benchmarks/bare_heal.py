@@ -24,7 +24,7 @@ from fresh_process import say
 from import_cost import HEAL, import_all
 
 from selfheal_assets.adapters.alibi_drift import AlibiDriftDetector
-from selfheal_assets.adapters.batch_store import FileBatchStore
+from selfheal_assets.adapters.batch_store import FileBatchStore, batch_id_of
 from selfheal_assets.adapters.column_types import load_types
 from selfheal_assets.adapters.dbt_checks import load_checks
 from selfheal_assets.adapters.optuna_search import OptunaTuner
@@ -100,7 +100,7 @@ class BareHeal:
     def _new_batches(self) -> list[str]:
         """Read, check, featurize, score and compare the new files; the performance's status of each."""
         types = load_types(check_folders([PROJECT]), self.spec)
-        ids = [FileBatchStore.batch_id(file) for file in self.files]
+        ids = [batch_id_of(file) for file in self.files]
         with self.timed("raw_batch"):
             raw = [read_table(file, types) for file in self.files]
         with self.timed("checked_batch"):

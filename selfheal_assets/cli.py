@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from selfheal_assets.cli_doctor import doctor
 from selfheal_assets.cli_flags import flags
 from selfheal_assets.cli_incidents import approve, incidents, reject
 from selfheal_assets.cli_ledger import ledger
@@ -28,6 +29,7 @@ app.add_typer(ledger, name="ledger")
 app.command()(rehearse)
 app.command()(serve)
 app.command()(policy)
+app.command()(doctor)
 app.add_typer(flags, name="flags")
 app.add_typer(rollout, name="rollout")
 for command in (incidents, approve, reject):

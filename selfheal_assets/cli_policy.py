@@ -9,9 +9,10 @@ from selfheal_assets.terminal import console, said_plainly
 
 def policy(
     model: Annotated[str | None, typer.Argument(help="Name of a declared model.")] = None,
-    write: Annotated[bool, typer.Option("--write", help="Renew docs/policy.md in a checkout.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Renew docs/policy.md and docs/configuration.md.")] = False,
 ) -> None:
     """A model's policy as it stands: its actions, holds and limits, with the defaults marked."""
+    from selfheal_assets.operations import configuration_document
     from selfheal_assets.operations.effective_policy import effective_policy
     from selfheal_assets.operations.models import model_named
     from selfheal_assets.operations.policy_document import DOCUMENT
@@ -24,4 +25,8 @@ def policy(
         if model is not None:
             console.print(effective_policy(model_named(Services.from_environment(), model)))
         else:
-            console.print(f"{DOCUMENT}: {'renewed' if renew() else 'is current'}", soft_wrap=True)
+            for document, changed in (
+                (DOCUMENT, renew()),
+                (configuration_document.DOCUMENT, configuration_document.write()),
+            ):
+                console.print(f"{document}: {'renewed' if changed else 'is current'}", soft_wrap=True)

@@ -1,7 +1,7 @@
 """From the environment to adapters. The only module that names an adapter class; builds each when first asked."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from selfheal_assets.adapters.local_servers import LocalServers
 from selfheal_assets.adapters.mlflow_link import mlflow_run
 from selfheal_assets.adapters.notification_settings import kept_from, limits_from
 from selfheal_assets.adapters.notifications import OutboxNotifier
+from selfheal_assets.adapters.places import Places
 from selfheal_assets.adapters.receivers import ReceiverList
 from selfheal_assets.adapters.sql_ledger import SqlLedger
 from selfheal_assets.core.errors import SpecError
@@ -35,52 +36,65 @@ from selfheal_assets.ports import (
 from selfheal_assets.project import (
     PROJECT,
     check_folders,
-    home_from_environment,
     roots_from_environment,
 )
+from selfheal_assets.settings import Settings, embedded, settings_from_environment
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from selfheal_assets.adapters.feast_features import FeastFeatures
     from selfheal_assets.adapters.mlflow_registry import MlflowRegistry
+    from selfheal_assets.adapters.service_list import Service
 
 QUIET = {
     "DO_NOT_TRACK": "1",
     "FEAST_USAGE": "False",
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
 class Services:
     """What stages, sensors and the command line work with; a Dagster resource."""
 
-    def __init__(self, home: Path, roots: Sequence[Path] = (PROJECT,), clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        roots: Sequence[Path] = (PROJECT,),
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Embedded, unless `settings` name services."""
         self.home = home
         self.roots = tuple(roots)
         self.clock: Clock = clock or SystemClock()
-        self.batches = FileBatchStore(home)
-        self.labels = FileLabelStore(home)
+        self.settings = settings or embedded(home)
+        self.places = Places(self.settings)
+        self.files = self.places.files()
+        self.batches = FileBatchStore(home, self.files)
+        self.labels = FileLabelStore(home, self.files)
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
+        os.environ.update(self.places.environment())
 
     @classmethod
     def from_environment(cls) -> "Services":
-        return cls(home_from_environment(), roots_from_environment())
+        settings = settings_from_environment()
+        return cls(settings.home, roots_from_environment(), settings=settings)
 
     @cached_property
     def ledger(self) -> SqlLedger:
-        return SqlLedger(f"sqlite:///{self.home / 'ledger.db'}")
+        return SqlLedger(self.places.ledger_url)
 
     @cached_property
     def notifier(self) -> Notifier:
-        dagster_url = os.environ.get("SELFHEAL_DAGSTER_URL") or None
         return OutboxNotifier(
             self.home,
             self.clock,
             ReceiverList(os.environ),
-            dagster_url=dagster_url,
+            dagster_url=self.settings.dagster_url,
             limits=limits_from(os.environ),
             kept=kept_from(os.environ),
         )
@@ -101,7 +115,14 @@ class Services:
     def features(self) -> "FeastFeatures":
         from selfheal_assets.adapters.feast_features import FeastFeatures
 
-        return FeastFeatures(self.home, self.roots, lambda model: self.batches.files(model, "clean"))
+        return FeastFeatures(
+            self.home,
+            self.roots,
+            lambda model: self.batches.files(model, "clean"),
+            self.places.feast,
+            files=self.files,
+            alone=self.places.alone,
+        )
 
     def detector(self, spec: ModelSpec) -> DriftDetector:
         if spec.drift.detector == "alibi":
@@ -116,7 +137,7 @@ class Services:
     def tuner(self) -> Tuner:
         from selfheal_assets.adapters.optuna_search import OptunaTuner
 
-        return OptunaTuner(self.home)
+        return OptunaTuner(self.home, database=self.places.tuning_url, alone=self.places.alone)
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -131,17 +152,19 @@ class Services:
 
     @cached_property
     def serving(self) -> Serving:
+        if self.settings.serving == "kubernetes":
+            raise SpecError("SELFHEAL_SERVING must be 'local'; received 'kubernetes'. No adapter for it is here yet.")
         return LocalServers(self.home, self.clock)
 
     @property
     def tracking_uri(self) -> str:
-        return f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        return self.places.tracking_uri
 
     @cached_property
     def registry(self) -> "MlflowRegistry":
         from selfheal_assets.adapters.mlflow_registry import MlflowRegistry
 
-        return MlflowRegistry(self.tracking_uri, self.home / "mlflow" / "artifacts")
+        return MlflowRegistry(self.tracking_uri, self.places.artifacts, self.places.alone)
 
     def initialise(self, models: Sequence[str], progress: Callable[[str], None]) -> None:
         """Create and migrate every store of the home; once, before anything runs in parallel."""
@@ -158,18 +181,22 @@ def resources(services: Services) -> dict[str, Any]:
     return {"selfheal": services, "mlflow_run": mlflow_run(services.tracking_uri)}
 
 
+def service_list(settings: Settings) -> Iterator["Service"]:
+    """Every service as the settings have it, for `selfheal doctor`."""
+    from selfheal_assets.adapters.service_list import services
+
+    places = Places(settings)
+    os.environ.update({**QUIET, **places.environment()})
+    return services(settings, places)
+
+
 def executor() -> dg.ExecutorDefinition:
     """How the steps of a run are executed: SELFHEAL_EXECUTOR = in_process (default) or k8s_job.
 
     In one process by default: another process a step would pay for every heavy import again.
     """
-    name = os.environ.get("SELFHEAL_EXECUTOR", "in_process")
-    if name == "k8s_job":
+    if settings_from_environment().executor == "k8s_job":
         from dagster_k8s import k8s_job_executor
 
         return k8s_job_executor
-    if name != "in_process":
-        raise SpecError(
-            f"SELFHEAL_EXECUTOR must be 'in_process' or 'k8s_job'; received {name!r}. Correct the variable."
-        )
     return dg.in_process_executor

@@ -1,4 +1,4 @@
-"""Keep batches as files under the home: landing, raw, clean, quarantine, reference. Never loses a landed byte."""
+"""Keep batches as files: landing, raw, clean, quarantine, reference. Never loses a landed byte."""
 
 import hashlib
 import json
@@ -7,14 +7,14 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfheal_assets.adapters.home_files import HomeFiles
 from selfheal_assets.adapters.tables import first_event_time, read_table
 from selfheal_assets.adapters.value_lookup import stands_in
 from selfheal_assets.core.errors import BatchError, FileWithdrawnError, UnreadableFileError
-from selfheal_assets.durable import move, replaced
 from selfheal_assets.ports import LandedFile
 
 if TYPE_CHECKING:
@@ -26,39 +26,27 @@ rollout id)."""
 
 
 class FileBatchStore:
-    """Batches of every model as Parquet files."""
+    """Batches of every model as Parquet files, of the home or of an object store."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, files: HomeFiles | None = None) -> None:
         self._home = home
+        self._files = files or HomeFiles()
 
     def landing(self, model: str) -> Path:
         return self._home / "landing" / model
 
     def landed(self, model: str) -> list[LandedFile]:
         """Files in place, by name. Hidden and `.tmp` names are still being written; links are not followed."""
-        folder = self.landing(model)
-        if not folder.is_dir():
-            return []
-        found = []
-        for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-            if entry.name.startswith(".") or entry.name.endswith(".tmp") or not entry.is_file(follow_symlinks=False):
-                continue
-            # Its sender, or an ingest, may take it away while we look.
-            with suppress(FileNotFoundError):
-                status = entry.stat(follow_symlinks=False)
-                landed_at = datetime.fromtimestamp(status.st_mtime, UTC)
-                found.append(LandedFile(path=Path(entry.path), size_bytes=status.st_size, landed_at=landed_at))
-        return found
+        return self._files.landed(self.landing(model))
 
-    @staticmethod
-    def batch_id(file: Path) -> str:
+    def relay(self, model: str) -> None:
+        """Send what was landed on this machine to where all look for it; nothing to do where that is this machine."""
+        self._files.relay(self.landing(model))
+
+    def batch_id(self, file: Path) -> str:
         """Unique by name and content, and safe as a file name, a partition key and a tag."""
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").digest()
-        digest = _identity(file.name, content)
-        ascii_name = unicodedata.normalize("NFKD", file.stem).encode("ascii", "ignore").decode().lower()
-        slug = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:48].strip("-")
-        return f"{slug or 'batch'}-{digest}"
+        self._files.present(file)
+        return batch_id_of(file)
 
     def take(self, model: str, batch_id: str, name: str, types: Mapping[str, str]) -> "pd.DataFrame":
         """Turn the landed file into the raw batch, and only then remove it. Doing it twice changes nothing.
@@ -69,12 +57,12 @@ class FileBatchStore:
             self._let_go(self._taken(model, batch_id, name))
             return self.read(model, "raw", batch_id)
         original = self._original(model, batch_id, name)
-        source = original if original.exists() else self._claimed(model, batch_id, name)
+        source = original if self._files.present(original) else self._claimed(model, batch_id, name)
         try:
             frame = read_table(source, types)
         except UnreadableFileError:
             if source != original:
-                move(source, original)
+                self._files.move(source, original)
                 self._let_go(source)
             raise
         self.write(model, "raw", batch_id, frame)
@@ -92,12 +80,13 @@ class FileBatchStore:
         Raises FileWithdrawnError, with whatever stands there now put back, when it is not the batch any more.
         """
         source, taken = self.landing(model) / name, self._taken(model, batch_id, name)
-        if not taken.exists():
+        if not self._files.present(taken):
             with suppress(FileNotFoundError):
-                move(source, taken)
-        if taken.exists() and self.batch_id(taken) == batch_id:
+                self._files.move(source, taken)
+        there = self._files.present(taken)
+        if there and batch_id_of(taken) == batch_id:
             return taken
-        if taken.exists():
+        if there:
             self._give_back(taken, source)
         self._let_go(taken)
         raise FileWithdrawnError(
@@ -108,20 +97,18 @@ class FileBatchStore:
 
     def _give_back(self, taken: Path, source: Path) -> None:
         """Put a file back to where it was landed, under a name of its own when its sender has used the name again."""
-        if source.exists() and source.samefile(taken):  # put back already, by a process that was killed right after
-            return
-        for place in (source, source.with_name(f"{self.batch_id(taken)}{source.suffix[:16]}")):
-            with suppress(FileExistsError):
-                os.link(taken, place)
+        for place in (source, source.with_name(f"{batch_id_of(taken)}{source.suffix[:16]}")):
+            if self._files.put_back(taken, place):
                 return
 
     def _let_go(self, taken: Path) -> None:
-        taken.unlink(missing_ok=True)
+        self._files.remove(taken)
         with suppress(FileNotFoundError):
             taken.parent.rmdir()
 
     def first_event_time(self, file: Path, column: str) -> datetime | None:
         """The earliest event time that can be had without reading the rows."""
+        self._files.present(file)
         return first_event_time(file, column)
 
     def read_file(self, file: Path, types: Mapping[str, str]) -> "pd.DataFrame":
@@ -142,16 +129,17 @@ class FileBatchStore:
         return self._home / "batches" / model / stage / f"{batch_id}.parquet"
 
     def has(self, model: str, stage: str, batch_id: str) -> bool:
-        return self.path(model, stage, batch_id).exists()
+        return self._files.present(self.path(model, stage, batch_id))
 
     def write(self, model: str, stage: str, batch_id: str, frame: "pd.DataFrame") -> Path:
         target = self.path(model, stage, batch_id)
-        _write_parquet(frame, target)
+        with self._files.replaced(target) as draft:
+            _write_parquet(frame, draft)
         return target
 
     def read(self, model: str, stage: str, batch_id: str) -> "pd.DataFrame":
         source = self.path(model, stage, batch_id)
-        if not source.exists():
+        if not self._files.present(source):
             raise BatchError(
                 f"The {stage} rows of a batch must exist before they are read; received {batch_id!r}, which has none. "
                 f"Materialize {model}/{stage}_batch for this partition first."
@@ -159,11 +147,12 @@ class FileBatchStore:
         return _read_parquet(source)
 
     def remove(self, model: str, stage: str, batch_id: str) -> None:
-        self.path(model, stage, batch_id).unlink(missing_ok=True)
+        self._files.remove(self.path(model, stage, batch_id))
 
     def files(self, model: str, stage: str) -> list[Path]:
         """Every batch's file of a stage."""
-        return sorted(self.path(model, stage, "x").parent.glob("[!.]*.parquet"))
+        folder = self.path(model, stage, "x").parent
+        return [file for file in self._files.listing(folder) if file.suffix == ".parquet"]
 
     def earlier(self, model: str, batch_id: str) -> "Callable[[str, pd.Series], pd.Series]":
         """A look-up over all other clean batches: which of the values stand in that column."""
@@ -184,8 +173,9 @@ class FileBatchStore:
         """Keep the rows (None when the file was not a table) and why they are here."""
         folder = self.quarantine(model, batch_id)
         if rows is not None:
-            _write_parquet(rows, folder / "rows.parquet")
-        with replaced(folder / "reason.json") as draft:
+            with self._files.replaced(folder / "rows.parquet") as draft:
+                _write_parquet(rows, draft)
+        with self._files.replaced(folder / "reason.json") as draft:
             draft.write_text(json.dumps(reason, indent=2, default=str), encoding="utf-8")
         return folder
 
@@ -199,10 +189,10 @@ class FileBatchStore:
         """
         stage = next((stage for stage in ("repaired", "raw") if self.has(model, stage, batch_id)), None)
         rows = self.read(model, stage, batch_id) if stage else None
-        if rows is None and not self._original(model, batch_id, name).exists():
+        if rows is None and not self._files.present(self._original(model, batch_id, name)):
             with suppress(FileWithdrawnError):
                 taken = self._claimed(model, batch_id, name)
-                move(taken, self._original(model, batch_id, name))
+                self._files.move(taken, self._original(model, batch_id, name))
                 self._let_go(taken)
         self.write_quarantine(model, batch_id, rows, {"file_name": name, "reasons": [reason]})
         for half_done in ("clean", "features", "scores"):
@@ -211,45 +201,57 @@ class FileBatchStore:
 
     def read_quarantine(self, model: str, batch_id: str) -> "tuple[pd.DataFrame | None, dict[str, Any]]":
         folder = self.quarantine(model, batch_id)
-        if not (folder / "reason.json").exists():
+        if not self.in_quarantine(model, batch_id):
             raise BatchError(
                 f"The batch must be in quarantine; received {batch_id!r}, which is not. "
                 "See `selfheal quarantine list` for those that are."
             )
         reason = json.loads((folder / "reason.json").read_text(encoding="utf-8"))
         rows = folder / "rows.parquet"
-        return (_read_parquet(rows) if rows.exists() else None), reason
+        return (_read_parquet(rows) if self._files.present(rows) else None), reason
+
+    def in_quarantine(self, model: str, batch_id: str) -> bool:
+        return self._files.present(self.quarantine(model, batch_id) / "reason.json")
 
     def retire_quarantine(self, model: str, batch_id: str) -> None:
         """Put a quarantine folder aside, whole, after its rows were released or discarded."""
         folder = self.quarantine(model, batch_id)
-        if folder.exists():
+        if self.in_quarantine(model, batch_id) or folder.exists():
             aside = folder.parent / ".retired"
-            count = len(list(aside.glob(f"{batch_id}.*"))) if aside.exists() else 0
-            move(folder, aside / f"{batch_id}.{count + 1}")
+            count = self._files.folders(aside, f"{batch_id}.")
+            self._files.move_folder(folder, aside / f"{batch_id}.{count + 1}")
 
     def document(self, model: str, name: str) -> Path:
         """Where a JSON document about the model is kept."""
         return self._home / "documents" / model / f"{name}.json"
 
     def write_document(self, model: str, name: str, content: Mapping[str, Any]) -> Path:
-        with replaced(self.document(model, name)) as draft:
+        with self._files.replaced(self.document(model, name)) as draft:
             draft.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
         return self.document(model, name)
 
     def read_document(self, model: str, name: str) -> dict[str, Any] | None:
         """The document, or None when it was never written."""
         source = self.document(model, name)
-        return json.loads(source.read_text(encoding="utf-8")) if source.exists() else None
+        return json.loads(source.read_text(encoding="utf-8")) if self._files.present(source) else None
+
+
+def batch_id_of(file: Path) -> str:
+    """Unique by name and content, and safe as a file name, a partition key and a tag."""
+    with file.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").digest()
+    digest = _identity(file.name, content)
+    ascii_name = unicodedata.normalize("NFKD", file.stem).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:48].strip("-")
+    return f"{slug or 'batch'}-{digest}"
 
 
 def _identity(name: str, content: bytes) -> str:
     return hashlib.sha256(os.fsencode(name) + b"\0" + content).hexdigest()[:10]
 
 
-def _write_parquet(frame: "pd.DataFrame", target: Path) -> None:
-    with replaced(target) as draft:
-        frame.to_parquet(draft, index=False, coerce_timestamps="us", allow_truncated_timestamps=True)
+def _write_parquet(frame: "pd.DataFrame", draft: Path) -> None:
+    frame.to_parquet(draft, index=False, coerce_timestamps="us", allow_truncated_timestamps=True)
 
 
 def _read_parquet(source: Path) -> "pd.DataFrame":

@@ -18,6 +18,9 @@ from selfheal_assets.adapters.feast_repository import (
     quiet,
     translated,
 )
+from selfheal_assets.adapters.feast_stores import FeastStores
+from selfheal_assets.adapters.home_files import HomeFiles
+from selfheal_assets.adapters.turns import Alone, in_turn
 from selfheal_assets.core.errors import FeatureError, SpecError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.durable import replaced
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore
 
 _SCHEMA_FILE = "_schema.parquet"
+PUBLISHING, LOCK_SECONDS = "publish", 3600.0
 JOIN_ROWS = 10_000
 """Rows a join. Feast pairs each with all of its entity's feature rows before it keeps the latest: a million rows of 500
 accounts at once would be a thousand million pairs."""
@@ -36,9 +40,22 @@ accounts at once would be a thousand million pairs."""
 class FeastFeatures:
     """Features of every model that the repositories declare. One object a process; safe among processes."""
 
-    def __init__(self, home: Path, roots: Sequence[Path], clean_files: Callable[[str], Sequence[Path]]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        roots: Sequence[Path],
+        clean_files: Callable[[str], Sequence[Path]],
+        stores: FeastStores = FeastStores(),  # noqa: B008 - frozen
+        *,
+        files: HomeFiles | None = None,
+        alone: Alone | None = None,
+    ) -> None:
         """`roots` hold a `feature_repo/` each, the first is the main one; `clean_files(model)` gives the model's clean
-        batches, one Parquet file each, named `<batch_id>.parquet`."""
+        batches, one Parquet file each, named `<batch_id>.parquet`. `stores`: where else than feature_store.yaml says.
+        `files`: where published features stand. `alone`: keeps publishers apart instead of a file."""
+        self._stores = stores
+        self._files = files or HomeFiles()
+        self._alone = alone or in_turn(home.resolve() / "feast")
         self._home = home.resolve()
         self._roots = tuple(root.resolve() for root in roots)
         self._clean_files = clean_files
@@ -46,19 +63,16 @@ class FeastFeatures:
 
     @cached_property
     def _store(self) -> "FeatureStore":
-        return open_store(self._roots, self._home)
+        return open_store(self._roots, self._home, self._stores)
 
     def apply(self) -> None:
         """Register everything declared. Without any change of the files since the last time: nothing is imported.
 
         Raises SpecError naming every mistake, having registered nothing.
         """
-        from filelock import FileLock
-
         stamp = self._home / "feast" / "applied"
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._home / "feast" / "publish.lock"):
-            state = fingerprint(self._roots, self._home)
+        with self._alone(PUBLISHING, LOCK_SECONDS):
+            state = fingerprint(self._roots, self._home, self._stores)
             if stamp.is_file() and stamp.read_text(encoding="utf-8") == state:
                 return
             declared = load_declared(self._roots, self._home)
@@ -93,8 +107,6 @@ class FeastFeatures:
         `rows`: clean rows with the batch's own columns. FeatureError when the transform fails: nothing is
         published then.
         """
-        from filelock import FileLock
-
         if not batch_id or batch_id != Path(batch_id).name or batch_id.startswith((".", "_")):
             raise FeatureError(f"A batch id must be a plain file name; received {batch_id!r}. Rename the batch.")
         _, plan = self._plan(spec)
@@ -103,9 +115,10 @@ class FeastFeatures:
             return Published(offline_rows={}, online_rows=0, materialized_until=None)
         target = self._folder(spec.name) / f"{batch_id}.parquet"
         # One publisher at a time: the watermark is read, used and moved on.
-        with FileLock(self._home / "feast" / "publish.lock"):
-            with translated(f"Publishing {batch_id}", f"Correct {self._transform(spec.name)} or the rows."):
-                written = self._write_offline(spec, views, rows, target)
+        with self._alone(PUBLISHING, LOCK_SECONDS):
+            remedy = f"Correct {self._transform(spec.name)} or the rows."
+            with translated(f"Publishing {batch_id}", remedy), self._files.replaced(target) as draft:
+                written = self._write_offline(spec, views, rows, batch_id, draft)
             with translated(f"Materializing {batch_id}", "Publish the batch again."):
                 refreshed = [refresh(self._store, view.name, target) for view in views]
         reached = [until for _, until in refreshed if until is not None]
@@ -123,6 +136,7 @@ class FeastFeatures:
         asked = frames.entity_frame(spec, plan, rows)
         if asked.empty:
             return frames.assemble(spec, plan, rows, asked)
+        self._files.listing(self._folder(spec.name))
         remedy = "If a view or transform has changed, publish the clean batches again."
         with quiet(), translated("The point-in-time join", remedy):
             parts = [
@@ -187,9 +201,12 @@ class FeastFeatures:
             if folder is not None and folder.parent == self._home / "features":
                 columns.setdefault(folder, {}).update(frames.published_columns([view]))
         for folder, kinds in columns.items():
-            transforms.write_without_rows(kinds, folder / _SCHEMA_FILE)
+            with self._files.replaced(folder / _SCHEMA_FILE) as draft:
+                transforms.write_without_rows(kinds, draft)
 
-    def _write_offline(self, spec: ModelSpec, views: Sequence[Any], rows: "pd.DataFrame", target: Path) -> int:
+    def _write_offline(
+        self, spec: ModelSpec, views: Sequence[Any], rows: "pd.DataFrame", batch_id: str, target: Path
+    ) -> int:
         columns = frames.published_columns(views)
         if rows.empty:
             transforms.write_without_rows(columns, target)
@@ -197,7 +214,7 @@ class FeastFeatures:
         return transforms.compute_features(
             self._transform(spec.name).read_text(encoding="utf-8"),
             frames.utc(rows, spec.data.event_timestamp),
-            [path for path in self._clean_files(spec.name) if path.stem != target.stem],
+            [path for path in self._clean_files(spec.name) if path.stem != batch_id],
             spec.data.event_timestamp,
             columns,
             frames.join_keys(views),

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters.feast_import import import_feast, metrics_in_memory
+from selfheal_assets.adapters.feast_stores import FeastStores
 from selfheal_assets.core.errors import FeatureError, SpecError
+from selfheal_assets.secrecy import discreet
 
 if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore
+    from feast.repo_config import RepoConfig
 
 REPOSITORY = "feature_repo"
 
@@ -38,7 +41,7 @@ def translated(doing: str, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:
         cause = (str(error).strip() or repr(error)).splitlines()[0]
-        raise FeatureError(f"{doing} must succeed; {type(error).__name__}: {cause}. {remedy}") from error
+        raise FeatureError(f"{doing} must succeed; {type(error).__name__}: {discreet(cause)}. {remedy}") from error
 
 
 @dataclass(frozen=True)
@@ -180,11 +183,10 @@ def _collect(values: Any, path: Path, objects: dict[tuple[str, str], Any], probl
                 )
 
 
-def open_store(roots: Sequence[Path], home: Path) -> "FeatureStore":
-    """The store of the first feature_store.yaml among the roots."""
+def open_store(roots: Sequence[Path], home: Path, stores: FeastStores) -> "FeatureStore":
+    """The store of the first feature_store.yaml among the roots, with the places of `stores`."""
     import_feast()
     from feast import FeatureStore
-    from feast.repo_config import load_repo_config
 
     path = next((root / REPOSITORY / "feature_store.yaml" for root in roots if _has_configuration(root)), None)
     if path is None:
@@ -194,18 +196,29 @@ def open_store(roots: Sequence[Path], home: Path) -> "FeatureStore":
         )
     (home / "feast").mkdir(parents=True, exist_ok=True)
     with _isolated_imports([], home), quiet(), translated(f"Opening Feast by {path}", "Correct the file."):
-        return FeatureStore(config=load_repo_config(path.parent, path))
+        return FeatureStore(config=_configuration(path, stores))
+
+
+def _configuration(path: Path, stores: FeastStores) -> "RepoConfig":
+    """As Feast reads its file."""
+    import yaml
+    from feast.repo_config import RepoConfig
+
+    content = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
+    config = RepoConfig(**stores.applied(content))
+    config.repo_path = path.parent
+    return config
 
 
 def _has_configuration(root: Path) -> bool:
     return (root / REPOSITORY / "feature_store.yaml").is_file()
 
 
-def fingerprint(roots: Sequence[Path], home: Path) -> str:
-    """A digest that changes with any Python or YAML file of the repositories, with Feast, and with the home."""
+def fingerprint(roots: Sequence[Path], home: Path, stores: FeastStores) -> str:
+    """Changes with any Python or YAML file of the repositories, with Feast, the home and the places of `stores`."""
     from importlib.metadata import version
 
-    digest = hashlib.sha256(f"{version('feast')}\0{home}".encode())
+    digest = hashlib.sha256(f"{version('feast')}\0{home}\0{stores.fingerprint()}".encode())
     for root in roots:
         folder = root / REPOSITORY
         for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")]):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from selfheal_assets.adapters.feast_frames import NO_ENTITY
 from selfheal_assets.adapters.feast_on_demand import OnDemandView
 from selfheal_assets.adapters.feast_repository import open_store, plan_service, quiet, translated
+from selfheal_assets.adapters.feast_stores import FeastStores
 from selfheal_assets.core.errors import FeatureError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports.serving import Table
@@ -27,14 +28,21 @@ _WHOLE_NUMBERS = {"Int32": range(-(2**31), 2**31), "Int64": range(-(2**63), 2**6
 class FeastOnline:
     """The online store of one model's feature service. One object a process; safe among threads."""
 
-    def __init__(self, spec: ModelSpec, home: Path, roots: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        home: Path,
+        roots: Sequence[Path],
+        stores: FeastStores = FeastStores(),  # noqa: B008 - frozen
+    ) -> None:
         """`roots` hold a `feature_repo/` each, the first is the main one. Its definitions stay those of this moment.
+        `stores`: where else than feature_store.yaml says.
 
         FeatureError when the registry does not answer or lacks the service. The online store may be away: `fetch` finds
         it once it is back.
         """
         self._request = spec.features.request
-        self._store = _open([root.resolve() for root in roots], home.resolve())
+        self._store = _open([root.resolve() for root in roots], home.resolve(), stores)
         self._file = _sqlite_file(self._store)
         self._connecting = Lock()
         self._connected: tuple[Identity | None, Provider] | None = None
@@ -129,8 +137,8 @@ class FeastOnline:
             self.on_demand({name: [None] for name in self.stored}, {name: [None] for name in self.request_types})
 
 
-def _open(roots: Sequence[Path], home: Path) -> "FeatureStore":
-    store = open_store(roots, home)
+def _open(roots: Sequence[Path], home: Path, stores: FeastStores) -> "FeatureStore":
+    store = open_store(roots, home, stores)
     with quiet(), translated("Reading the feature registry", "Run `selfheal init`."):
         # Never expires: a registry that is slow or away must not hold up a request.
         store.registry.cached_registry_proto_ttl = timedelta(0)  # type: ignore[attr-defined]

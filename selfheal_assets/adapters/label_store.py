@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfheal_assets.adapters.batch_store import FileBatchStore
+from selfheal_assets.adapters.batch_store import batch_id_of
+from selfheal_assets.adapters.home_files import HomeFiles
 from selfheal_assets.adapters.label_files import checked_labels, read_label_file
 from selfheal_assets.adapters.label_overlay import laid_over, overlay_of
 from selfheal_assets.adapters.value_lookup import as_text, holders_of
@@ -39,8 +40,10 @@ class _State:
 class FileLabelStore:
     """The `LabelStore` port: label files of every model as Parquet files."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, files: HomeFiles | None = None) -> None:
+        """`files`: where the batches stand that labels are joined to. The labels themselves stand in the home."""
         self._home = home
+        self._files = files or HomeFiles()
 
     def _folder(self, model: str) -> Path:
         return self._home / "labels" / model
@@ -67,7 +70,7 @@ class FileLabelStore:
 
     @staticmethod
     def file_id(file: Path) -> str:
-        return FileBatchStore.batch_id(file)
+        return batch_id_of(file)
 
     def _taken(self, model: str, file_id: str) -> Path:
         """A file that was taken, every column as it came; kept for ever."""
@@ -230,6 +233,8 @@ class FileLabelStore:
         return _rows_of(self._unmatched(model))
 
     def holders(self, files: Mapping[str, Path], column: str, event_ids: "pd.Series") -> "pd.DataFrame":
+        for folder in {path.parent for path in files.values()}:
+            self._files.listing(folder, only=files.values())
         found = holders_of(files, column, event_ids)
         return found.rename(columns={"value": "event_id", "holder": "batch_id"})
 

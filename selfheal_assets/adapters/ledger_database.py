@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.core.errors import HomeError, LedgerError
+from selfheal_assets.secrecy import discreet
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -61,7 +62,7 @@ class LedgerDatabase:
                 f"The ledger must exist before it is used; received {where} without its table. Run `selfheal init`."
             )
         return LedgerError(
-            f"The ledger must take and give records; received from {where}: {text:.500}. "
+            f"The ledger must take and give records; received from {where}: {discreet(text):.500}. "
             "See that the database is there, writable and not held by another program, then run "
             "`selfheal ledger verify`."
         )
@@ -80,7 +81,8 @@ def _engine(url: str) -> "Engine":
 
     if sa.make_url(url).get_backend_name() != "sqlite":
         # Under a lock that was waited for, the newest committed head is what counts.
-        return sa.create_engine(url, isolation_level="READ COMMITTED")
+        # A server that was restarted has closed the connections of the pool.
+        return sa.create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
     engine = sa.create_engine(url)
     sa.event.listen(engine, "connect", _connected)
     sa.event.listen(engine, "begin", _begun)

@@ -1,24 +1,28 @@
 """Register models and move their aliases in MLflow: a trained model in, a version out. Never decides on promotion."""
 
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters.mlflow_documents import log_document, read_document
-from selfheal_assets.adapters.mlflow_runs import DECISION_TAG, FILES, candidate_tags, end_run, log_candidate, run_to_use
-from selfheal_assets.adapters.xgboost_trainer import BOOSTER_FILE, SCHEMA_FILE, load_model
-from selfheal_assets.core.errors import AliasConflictError, RegistryError
+from selfheal_assets.adapters.mlflow_runs import DECISION_TAG, candidate_tags, end_run, log_candidate, run_to_use
+from selfheal_assets.adapters.mlflow_storage import local_files, make_database, make_tables
+from selfheal_assets.adapters.turns import Alone, in_turn
+from selfheal_assets.adapters.xgboost_trainer import load_model
+from selfheal_assets.core.errors import AliasConflictError, BusyError, RegistryError
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.durable import replaced
 from selfheal_assets.ports import Candidate, Model, ModelVersion
+from selfheal_assets.secrecy import discreet
 
 if TYPE_CHECKING:
-    import filelock
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as Stored
 
@@ -31,17 +35,20 @@ LOCK_TIMEOUT_SECONDS = 60
 class MlflowRegistry:
     """Versions and aliases in one MLflow tracking server or database. Implements `ports.ModelRegistry`.
 
-    MLflow has no compare-and-swap: alias moves and registrations hold a file lock instead, beside the artifacts when
-    those are local. Processes on several machines that share a tracking server are not kept apart by it.
+    MLflow has no compare-and-swap: alias moves and registrations are taken in turns instead.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: Path | str) -> None:
-        """`artifact_root`: a folder, or the URI of an object store, under which each model gets a folder."""
+    def __init__(self, tracking_uri: str, artifact_root: Path | str, alone: Alone | None = None) -> None:
+        """`artifact_root`: a folder, or the URI of an object store, under which each model gets a folder.
+
+        `alone` keeps processes apart. By default a file lock beside the artifacts, or in the temporary folder when
+        those are in an object store: it holds among the processes of one machine.
+        """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is first imported
         self._uri = tracking_uri
         remote = "://" in str(artifact_root)
         self._root = str(artifact_root).rstrip("/") if remote else Path(artifact_root).absolute().as_uri()
-        self._locks = Path(tempfile.gettempdir()) if remote else Path(artifact_root).absolute()
+        self._alone = alone or in_turn(Path(tempfile.gettempdir()) if remote else Path(artifact_root).absolute())
         self._folders: dict[tuple[str, str], Path] = {}
         self._models: dict[tuple[str, str], Model] = {}
 
@@ -50,11 +57,13 @@ class MlflowRegistry:
         of a fresh database break it. Experiments made by others would keep their artifacts in the working directory.
         """
         database = self._sqlite_file()
-        with _translated("the MLflow database must be possible to make", self._uri):
+        with _translated("the MLflow database must be possible to make", discreet(self._uri)):
             with self._lock("initialise"):
                 if database is not None and not database.exists():
                     database.parent.mkdir(parents=True, exist_ok=True)
-                    _make_database(database, self._root)
+                    make_database(database, self._root)
+                if self._uri.startswith("postgresql"):
+                    make_tables(self._uri, self._root)
             for model in models:
                 self._experiment(self._client(), model)
 
@@ -107,8 +116,15 @@ class MlflowRegistry:
         key = (version.model, version.version)
         if key not in self._folders:
             with _translated("the files of a registered version must be there", f"{version.model} {version.version}"):
-                self._folders[key] = _local_files(self._client(), version.run_id)
+                self._folders[key] = local_files(self._client(), version.run_id, lambda: self._scratch)
         return self._folders[key]
+
+    @cached_property
+    def _scratch(self) -> Path:
+        """For copies of what is in an object store; removed with this object, at the latest with the process."""
+        folder = tempfile.mkdtemp(prefix="selfheal-models-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     def keep(self, version: ModelVersion, name: str, document: Mapping[str, Any]) -> None:
         with _translated("a version must take documents", f"{version.model} {version.version}: {name}"):
@@ -167,12 +183,9 @@ class MlflowRegistry:
             return None
         return Path(make_url(self._uri).database or "")
 
-    def _lock(self, name: str) -> "filelock.BaseFileLock":
-        from filelock import FileLock
-
-        self._locks.mkdir(parents=True, exist_ok=True)
-        place = sha256(self._uri.encode()).hexdigest()[:12]
-        return FileLock(self._locks / f".selfheal-{place}-{name}.lock", timeout=LOCK_TIMEOUT_SECONDS)
+    def _lock(self, name: str) -> AbstractContextManager[None]:
+        place = sha256(discreet(self._uri).encode()).hexdigest()[:12]
+        return self._alone(f".selfheal-{place}-{name}", LOCK_TIMEOUT_SECONDS)
 
     def _experiment(self, client: "MlflowClient", model: str) -> str:
         found = client.get_experiment_by_name(model)
@@ -231,41 +244,15 @@ def _version(stored: "Stored", aliases: Sequence[str] | None = None) -> ModelVer
     )
 
 
-def _local_files(client: "MlflowClient", run_id: str) -> Path:
-    from mlflow.utils.file_utils import local_file_uri_to_path
-    from mlflow.utils.uri import is_local_uri
-
-    place: Any = client.get_run(run_id).info.artifact_uri
-    if is_local_uri(place):  # type: ignore[no-untyped-call]
-        # MLflow would copy what is on this machine already into a new temporary folder at each call.
-        folder = Path(local_file_uri_to_path(place), FILES)  # type: ignore[no-untyped-call]
-    else:
-        folder = Path(client.download_artifacts(run_id, FILES))
-    for name in (BOOSTER_FILE, SCHEMA_FILE):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(folder / name)
-    return folder
-
-
-def _make_database(database: Path, artifact_root: str) -> None:
-    """A kill leaves no half-migrated database."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    with replaced(database) as draft:
-        store: Any = SqlAlchemyStore(f"sqlite:///{draft}", artifact_root)  # type: ignore[no-untyped-call]
-        store._dispose_engine()
-
-
 @contextmanager
 def _translated(rule: str, received: str) -> Iterator[None]:
-    import filelock
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, filelock.Timeout) as error:
+    except (MlflowException, SQLAlchemyError, OSError, BusyError) as error:
         raise RegistryError(
-            f"{rule}; received {received}, and MLflow answered {type(error).__name__}: {error}. "
+            f"{rule}; received {received}, and MLflow answered {type(error).__name__}: {discreet(error)}. "
             "See that the tracking store and the artifact root can be reached, and try again."
         ) from error

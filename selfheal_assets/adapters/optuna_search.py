@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters.tuning_objective import REPORT_EVERY_ROUNDS, Objective, clipped
-from selfheal_assets.core.errors import TrainingError
+from selfheal_assets.adapters.turns import Alone, in_turn
+from selfheal_assets.core.errors import BusyError, TrainingError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import LabelledRows, TunedParameters
+from selfheal_assets.secrecy import discreet
 
 if TYPE_CHECKING:
     import optuna
@@ -24,9 +26,22 @@ _LOG = logging.getLogger(__name__)
 class OptunaTuner:
     """A seeded, pruned, bounded study that survives a kill. Implements `ports.Tuner`."""
 
-    def __init__(self, home: Path, progress: Callable[[int, int, float], None] | None = None) -> None:
-        """`progress` hears (trials finished, trials allowed, best score so far; NaN before the first)."""
+    def __init__(
+        self,
+        home: Path,
+        progress: Callable[[int, int, float], None] | None = None,
+        *,
+        database: str | None = None,
+        alone: Alone | None = None,
+    ) -> None:
+        """`progress` hears (trials finished, trials allowed, best score so far; NaN before the first).
+
+        `database`: where studies are kept instead of in a journal a model. `alone`: keeps processes apart instead of
+        a file.
+        """
         self._folder = Path(home) / "optuna"
+        self._database = database
+        self._alone = alone or in_turn(self._folder)
         self._progress = progress
 
     def tune(
@@ -36,21 +51,19 @@ class OptunaTuner:
 
         Raises TrainingError for rows that cannot be learned from, and when no trial succeeded.
         """
-        import filelock
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         objective = Objective(spec, rows)
-        self._folder.mkdir(parents=True, exist_ok=True)
         try:
             # A second process would take this one's running trial for the remains of a dead one.
-            with filelock.FileLock(self._folder / f"{spec.name}.tuning.lock", timeout=spec.training.timeout_seconds):
+            with self._alone(f"{spec.name}.tuning", spec.training.timeout_seconds):
                 opened = self._open(spec, study, objective.fingerprint())
                 _fail_orphans(opened)
                 if warm_start:
                     opened.enqueue_trial(clipped(warm_start, objective.windows), skip_if_exists=True)
                 self._optimize(opened, spec, objective)
-        except filelock.Timeout as error:
+        except BusyError as error:
             raise TrainingError(
                 f"one process at a time tunes a model; received a second for {spec.name!r}. Wait for the first to end."
             ) from error
@@ -59,7 +72,9 @@ class OptunaTuner:
     def _open(self, spec: ModelSpec, name: str, fingerprint: str) -> "optuna.Study":
         import optuna
 
-        storage = _journal(self._folder / f"{spec.name}.journal")
+        if self._database is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        storage = _rows(self._database) if self._database else _journal(self._folder / f"{spec.name}.journal")
         direction: Any = "minimize" if spec.performance.metric == "log_loss" else "maximize"
         create = partial(optuna.create_study, study_name=name, storage=storage, direction=direction)
         study = create(load_if_exists=True)
@@ -84,6 +99,24 @@ class OptunaTuner:
     def _report(self, study: "optuna.Study", total: int) -> None:
         if self._progress is not None:
             self._progress(len(_finished(study)), total, study.best_value if _scored(study) else math.nan)
+
+
+def _rows(url: str) -> "optuna.storages.RDBStorage":
+    """Optuna's tables, made when they are missing."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    except (SQLAlchemyError, RuntimeError) as error:
+        raise TrainingError(
+            f"the database of the studies must take tables and rows; received {discreet(url)} "
+            f"({type(error).__name__}: {discreet(_line(error)):.300}). Run `selfheal doctor`."
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _journal(path: Path) -> "optuna.storages.JournalStorage":

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters.ledger_database import LedgerDatabase, earlier_layout
 from selfheal_assets.adapters.ledger_payload import stored_form
+from selfheal_assets.adapters.ledger_schema import VERSION_TABLE, migrate
 from selfheal_assets.adapters.ledger_tables import tables, to_row
 from selfheal_assets.adapters.sql_ledger_view import SqlLedgerView
 from selfheal_assets.core.errors import LedgerError
@@ -29,9 +30,9 @@ class SqlLedger(SqlLedgerView):
         super().__init__(LedgerDatabase(url))
 
     def initialise(self) -> None:
-        """Create what is missing. Called once, by `selfheal init`, before anything runs in parallel.
+        """Create or migrate its tables. Called once, by `selfheal init`, before anything runs in parallel.
 
-        Raises HomeError for a ledger of an earlier layout.
+        Raises HomeError for a ledger from before the first release, or from a later version.
         """
         import sqlalchemy as sa
 
@@ -41,7 +42,7 @@ class SqlLedger(SqlLedgerView):
             present = inspector.has_table(records.name)
             if present and "hash" not in {column["name"] for column in inspector.get_columns(records.name)}:
                 raise earlier_layout(connection.engine.url.render_as_string())
-            tables().metadata.create_all(connection)
+            migrate(connection, adopted=present and not inspector.has_table(VERSION_TABLE))
             # A head that was lost from a ledger with records is not made up: the audit shall tell it.
             if not present:
                 connection.execute(head.insert().values(id=1, sequence=0, hash=GENESIS))

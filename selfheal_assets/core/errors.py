@@ -57,6 +57,14 @@ class LedgerError(SelfhealError):
     """The ledger cannot take a record, lost one, or holds what it did not write."""
 
 
+class BusyError(SelfhealError):
+    """Another process holds what only one may hold, and did not let go in time."""
+
+
+class ServiceError(SelfhealError):
+    """A configured service cannot be reached, or refuses what is asked of it."""
+
+
 class IncidentError(SelfhealError):
     """An incident, or the approval that it waits for, cannot be found or is not in the state that is asked for."""
 

@@ -59,13 +59,16 @@ _TRANSIENT_CLASSES = re.compile(
     r"^(Connection\w*|BrokenPipe|Timeout|\w*Timeout|\w+TimedOut|BlockingIO|Interrupted|MaxRetry|NewConnection"
     r"|EndpointConnection|Protocol|RemoteDisconnected|IncompleteRead|Deadlock\w*|SerializationFailure|LockNotAvailable"
     r"|ServiceUnavailable|TooManyRequests|AliasConflict|ChildProcessCrash|DagsterExecutionInterrupted"
-    r"|DagsterUserCodeUnreachable|DagsterLaunchFailed)(Error|Exception|Expired)?$"
+    r"|DagsterUserCodeUnreachable|DagsterLaunchFailed|AdminShutdown|CannotConnectNow"
+    r"|Busy(Loading)?)(Error|Exception|Expired)?$"
 )
 _TRANSIENT_WORDS = re.compile(
     r"(?i:is locked|could not obtain lock|lock timeout|deadlock detected|timed out|connection (refused|reset|aborted"
-    r"|closed)|server closed the connection|temporarily unavailable|temporary failure|no space left on device"
-    r"|quota exceeded|disk i/o error|disk is full|too many (connections|open files|requests)|service unavailable"
-    r"|bad gateway|broken pipe|interrupted unexpectedly|terminated by signal|unexpectedly exited|\bEvicted\b)"
+    r"|closed)|server closed the connection|terminating connection|connection already closed"
+    r"|database system is (starting up|shutting down|in recovery)|slow ?down|temporarily unavailable"
+    r"|temporary failure|no space left on device|quota exceeded|disk i/o error|disk is full"
+    r"|too many (connections|open files|requests)|service unavailable|bad gateway|broken pipe"
+    r"|interrupted unexpectedly|terminated by signal|unexpectedly exited|\bEvicted\b)"
 )
 _FRAMEWORK = frozenset({"", "DagsterExecutionStepExecutionError"})
 """Say that something failed, not of what."""

@@ -10,9 +10,12 @@ from filelock import FileLock
 from selfheal_assets.core.errors import HomeError
 from selfheal_assets.operations.models import declared_models
 from selfheal_assets.project import PROJECT, roots_from_environment
+from selfheal_assets.settings import plain, settings_from_environment
 from selfheal_assets.wiring import Services
 
 INSTANCE = PROJECT / "deployment" / "dagster" / "local.yaml"
+STORAGE = "DAGSTER_POSTGRES_URL"
+"""The variable that `services.yaml` reads: an address with a password is not written into a file."""
 LAYOUT = "2"
 """Of the home's folders and databases; raised when an older one cannot be used any more."""
 
@@ -22,6 +25,9 @@ def use_home(home: Path) -> None:
     os.environ["SELFHEAL_HOME"] = str(home)
     os.environ["DAGSTER_HOME"] = str(home / "dagster")
     os.environ["SELFHEAL_OVERLAYS"] = os.pathsep.join(map(str, roots_from_environment()[1:]))
+    storage = plain(settings_from_environment().dagster_storage_url)
+    if storage is not None:
+        os.environ[STORAGE] = storage
 
 
 def opened(home: Path) -> Services:
@@ -47,10 +53,11 @@ def initialise(home: Path, progress: Callable[[str], None] = lambda _: None) -> 
                 "Use another SELFHEAL_HOME, or the version of selfheal that made it."
             )
         models = [spec.name for spec in declared_models(services)]
-        if made[1:] != models:
+        wanted = [LAYOUT, *models, services.places.fingerprint()]
+        if made != wanted:
             _dagster(home, progress)
             services.initialise(models, progress)
-            stamp.write_text(" ".join([LAYOUT, *models]), encoding="utf-8")
+            stamp.write_text(" ".join(wanted), encoding="utf-8")
         services.features.apply()
     return services
 
@@ -60,7 +67,7 @@ def _dagster(home: Path, progress: Callable[[str], None]) -> None:
     folder.mkdir(exist_ok=True)
     target = folder / "dagster.yaml"
     if not target.exists():
-        shutil.copyfile(INSTANCE, target)
+        shutil.copyfile(INSTANCE.with_name("services.yaml") if STORAGE in os.environ else INSTANCE, target)
     progress("Dagster instance")
     from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from selfheal_assets.adapters.batch_store import FileBatchStore
+from selfheal_assets.adapters.home_files import HomeFiles
 from selfheal_assets.adapters.in_memory import InMemoryLedger, InMemoryNotifier, InMemoryRegistry, NoServers
+from selfheal_assets.adapters.places import Places
 from selfheal_assets.adapters.xgboost_trainer import XGBoostTrainer, load_model
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check
@@ -26,6 +28,7 @@ from selfheal_assets.ports import (
 )
 from selfheal_assets.project import check_folders, roots_from_environment
 from selfheal_assets.rehearsal.frames import FrameStore, LateLabels
+from selfheal_assets.settings import settings_from_environment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,7 +165,8 @@ def declared_types(spec: ModelSpec) -> dict[str, str]:
 
 def read_landed(file: Path, types: Mapping[str, str]) -> "tuple[str, pd.DataFrame]":
     """The batch id of a file, and its rows as a typed table; UnreadableFileError when it is none."""
-    return FileBatchStore.batch_id(file), FileBatchStore(file.parent).read_file(file, types)
+    store = FileBatchStore(file.parent)
+    return store.batch_id(file), store.read_file(file, types)
 
 
 def no_mlflow(_experiment: str) -> nullcontext[None]:
@@ -172,7 +176,13 @@ def no_mlflow(_experiment: str) -> nullcontext[None]:
 
 def feature_files(home: Path, model: str) -> list[Path]:
     """The published features of a home's batches, one file each, named by the batch id; none where it is no home."""
-    return FileBatchStore(home).files(model, "features")
+    return FileBatchStore(home, _files(home)).files(model, "features")
+
+
+def _files(home: Path) -> HomeFiles:
+    """Where the batches of a home stand: of this environment's own home, where its settings say."""
+    settings = settings_from_environment()
+    return Places(settings).files() if home.absolute() == settings.home else HomeFiles()
 
 
 def current_labels(home: Path, spec: ModelSpec, batch_id: str, rows: "pd.DataFrame") -> "pd.DataFrame":

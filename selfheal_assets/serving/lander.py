@@ -21,8 +21,16 @@ _log = logging.getLogger(__name__)
 class Lander:
     """A thread with a list of segments that have yet to land."""
 
-    def __init__(self, segments: SegmentFolder, landing: Path, columns: LoggedColumns) -> None:
+    def __init__(
+        self,
+        segments: SegmentFolder,
+        landing: Path,
+        columns: LoggedColumns,
+        relay: Callable[[Path], None] = lambda _: None,
+    ) -> None:
+        """`relay` sends what is in the landing folder to where ingests look for it, if that is another place."""
         self.counts = Converted()
+        self._relay = relay
         self.trouble: str | None = None
         self._segments = segments
         self._landing = landing
@@ -53,7 +61,7 @@ class Lander:
         if self._adopted_at is None or monotonic() - self._adopted_at >= ADOPT_SECONDS:
             why = self._tried(self._adopt)
             self._adopted_at, trouble = (None if why else monotonic()), trouble or why
-        self.trouble = trouble
+        self.trouble = self._tried(partial(self._relay, self._landing)) or trouble
 
     @property
     def at_rest(self) -> bool:
@@ -88,7 +96,7 @@ class Lander:
             failed = [why for name in names if (why := self._tried(partial(self._land, name)))]
         return failed[0] if failed else None
 
-    def _tried(self, work: Callable[[], str | None]) -> str | None:
+    def _tried(self, work: Callable[[], str | None] | Callable[[], None]) -> str | None:
         """Why it failed; None when it did not."""
         try:
             return work()

@@ -1,7 +1,7 @@
 """Keep every answered row: rows in; durable lines within the commit window, later a landed batch, out. Never blocks."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from threading import Thread
@@ -36,7 +36,14 @@ class PredictionLog:
     """The answers of one process, group-committed to `<home>/serving/<model>/log`. An AnswerLog."""
 
     def __init__(
-        self, home: Path, spec: ModelSpec, columns: LoggedColumns, clock: Clock, *, capacity: int | None = None
+        self,
+        home: Path,
+        spec: ModelSpec,
+        columns: LoggedColumns,
+        clock: Clock,
+        *,
+        capacity: int | None = None,
+        relay: Callable[[Path], None] = lambda _: None,
     ) -> None:
         serving = spec.serving
         self.folder = home / "serving" / spec.name / "log"
@@ -45,7 +52,7 @@ class PredictionLog:
         self._columns = columns
         self._window = serving.commit_ms / 1000.0
         self._segments = SegmentFolder(self.folder)
-        self._lander = Lander(self._segments, home / "landing" / spec.name, columns)
+        self._lander = Lander(self._segments, home / "landing" / spec.name, columns, relay)
         self._pending = PendingLines(capacity or max(CAPACITY, 2 * serving.max_rows))
         self._writer = SegmentWriter(
             self._segments,

@@ -167,7 +167,7 @@ def _show(
 
 
 def _show_unreadable(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str) -> None:
-    if (selfheal.batches.quarantine(spec.name, batch_id) / "reason.json").exists():
+    if selfheal.batches.in_quarantine(spec.name, batch_id):
         _, reason = selfheal.batches.read_quarantine(spec.name, batch_id)
         _show_quarantined(
             context, selfheal, spec, batch_id, {"verdict": "QUARANTINED", "reasons": reason["reasons"][0]}

@@ -4,19 +4,16 @@ import dataclasses
 import multiprocessing
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -28,6 +25,9 @@ from selfheal_assets.core.ledger_chain import GENESIS, Head, next_hash
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.operations.audit import verify
 from selfheal_assets.ports import Ledger
+
+if TYPE_CHECKING:
+    from servers import Postgres
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 REGISTERED, SETTLED, CLOSED = RecordKind.BATCH_REGISTERED, RecordKind.BATCH_SETTLED, RecordKind.BATCH_CLOSED
@@ -510,44 +510,13 @@ class TestSqlLedger(DatabaseContract):
         assert impatient.append(record("k")) == 1
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own, on a socket; skips where PostgreSQL is not installed."""
-    if not (shutil.which("initdb") and shutil.which("pg_ctl")):
-        pytest.skip("PostgreSQL's initdb and pg_ctl are not installed")
-    folder = Path(tempfile.mkdtemp(prefix="selfheal-"))
-    # PostgreSQL refuses to run as root.
-    user = "postgres" if os.geteuid() == 0 else None
-    if user:
-        shutil.chown(folder, user)
-
-    def run(*command: str) -> None:
-        subprocess.run([*command, "-D", folder / "data"], user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-
-    try:
-        run("initdb", "--no-sync", "--auth=trust", "--username=selfheal", "--encoding=UTF8", "--locale=C")
-        run(
-            "pg_ctl",
-            "--wait",
-            "-o",
-            f"-c fsync=off -c max_connections=400 -c listen_addresses='' -k {folder}",
-            "-l",
-            f"{folder}/log",
-            "start",
-        )
-        yield f"postgresql+psycopg2://selfheal@/postgres?host={folder}"
-        run("pg_ctl", "--wait", "--mode=immediate", "stop")
-    finally:
-        shutil.rmtree(folder)
-
-
 class TestPostgresLedger(DatabaseContract):
     server = ""
 
     @pytest.fixture(autouse=True)
-    def _empty(self, postgres: str, tmp_path: Path) -> None:
-        self.server = postgres
-        self.changed(tmp_path, "drop table if exists records, head")
+    def _empty(self, postgres: "Postgres", tmp_path: Path) -> None:
+        self.server = postgres.url("ledger")
+        self.changed(tmp_path, "drop table if exists records, head, ledger_version")
 
     def url(self, folder: Path) -> str:  # noqa: ARG002 - one server for all
         return self.server

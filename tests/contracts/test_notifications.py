@@ -28,6 +28,7 @@ from selfheal_assets.adapters.receivers import ReceiverList
 from selfheal_assets.core.notification import MOST_TRIES, Delivered, Severity
 from selfheal_assets.core.notification_limits import Limits
 from selfheal_assets.ports import Notifier
+from selfheal_assets.settings import settings_from_environment
 from selfheal_assets.wiring import Services
 
 # apprise's own use of the standard library, when it loads its plugins.
@@ -473,7 +474,7 @@ class TestReceivers:
             monkeypatch.setenv("SELFHEAL_DAGSTER_URL", "http://dagster.example")
             home = tmp_path / "home"
             home.mkdir()
-            services = Services(home)
+            services = Services(home, settings=settings_from_environment())
             services.notifier.notify("payments", "retraining", "AUC fell")
             assert services.notifier.deliver() == Delivered(sent=2), "the same URL twice is one receiver"
             assert "http://dagster.example/assets/payments" in other.taken[0]["message"]

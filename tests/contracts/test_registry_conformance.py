@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from servers import KEYS, ObjectStore, Postgres
 
 from selfheal_assets.adapters.in_memory import InMemoryRegistry
 from selfheal_assets.adapters.mlflow_registry import MlflowRegistry
+from selfheal_assets.adapters.turns import DatabaseTurns
 from selfheal_assets.adapters.xgboost_trainer import XGBoostModel, XGBoostTrainer, load_model
 from selfheal_assets.core.errors import AliasConflictError, RegistryError
 from selfheal_assets.core.model_spec import DataSpec, FeaturesSpec, ModelSpec, TrainingSpec
@@ -71,6 +73,28 @@ def mlflow_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow
         patched.chdir(folder)
         # MLflow exports the variable; this puts back what was there.
         patched.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack_registry(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, objects: ObjectStore
+) -> Iterator[MlflowRegistry]:
+    """In PostgreSQL, with its files in the object store, and turns kept by the database."""
+    url = postgres.url("mlflow")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(tmp_path_factory.mktemp("stack"))
+        for name, value in {
+            "MLFLOW_TRACKING_URI": url,
+            "MLFLOW_S3_ENDPOINT_URL": objects.endpoint,
+            "AWS_ACCESS_KEY_ID": KEYS["key"],
+            "AWS_SECRET_ACCESS_KEY": KEYS["secret"],
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            patched.setenv(name, value)
+        made = MlflowRegistry(url, objects.bucket("registry"), DatabaseTurns(postgres.url("turns")))
+        made.initialise()
+        made.initialise(["toy"])
         yield made
 
 
@@ -226,3 +250,9 @@ class TestMlflowRegistry(RegistryContract):
     @pytest.fixture
     def registry(self, mlflow_registry: MlflowRegistry) -> ModelRegistry:
         return mlflow_registry
+
+
+class TestMlflowRegistryOnServices(RegistryContract):
+    @pytest.fixture
+    def registry(self, stack_registry: MlflowRegistry) -> ModelRegistry:
+        return stack_registry

@@ -37,8 +37,8 @@ def test_dagster_accepts_the_instance_file(path: Path) -> None:
     assert found.success, found.errors
 
 
-def test_there_are_two_instance_files() -> None:
-    assert [path.stem for path in FILES] == ["local", "production"]
+def test_there_are_three_instance_files() -> None:
+    assert [path.stem for path in FILES] == ["local", "production", "services"]
 
 
 def test_runs_in_production_are_launched_on_kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,5 +58,5 @@ def test_the_environment_chooses_the_executor(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SELFHEAL_EXECUTOR", "k8s_job")
     assert executor().name == "k8s"
     monkeypatch.setenv("SELFHEAL_EXECUTOR", "threads")
-    with pytest.raises(SpecError, match="'in_process' or 'k8s_job'; received 'threads'"):
+    with pytest.raises(SpecError, match="SELFHEAL_EXECUTOR: Input should be 'in_process' or 'k8s_job'"):
         executor()

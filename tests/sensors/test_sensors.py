@@ -212,12 +212,12 @@ class TestArrivals:
         locked, good = land(sensors, "locked.csv", 0), land(sensors, "open.csv", 1)
         read = FileBatchStore.batch_id
 
-        def refuse(file: Path) -> str:
+        def refuse(store: FileBatchStore, file: Path) -> str:
             if file.name == "locked.csv":
                 raise PermissionError(13, "Permission denied")
-            return read(file)
+            return read(store, file)
 
-        monkeypatch.setattr(FileBatchStore, "batch_id", staticmethod(refuse))
+        monkeypatch.setattr(FileBatchStore, "batch_id", refuse)
         (run,) = sensors.tick("arrivals")
         assert sensors.asked_for() == [good]
         assert "1 that cannot be opened: 'locked.csv': Permission denied" in sensors.said

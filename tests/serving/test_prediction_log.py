@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from logged import columns, files, landed, landing, left, log_folder, logged, spec, with_values
 
-from selfheal_assets.adapters.batch_store import FileBatchStore
+from selfheal_assets.adapters.batch_store import batch_id_of
 from selfheal_assets.core.errors import LogFullError, ServingError
 from selfheal_assets.serving import segments
 from selfheal_assets.serving.prediction_log import PredictionLog
@@ -128,7 +128,7 @@ class TestLanding:
         until(lambda: len(files(home)) == 6, "landed")
         names = [path.name for path in files(home)]
         assert all(name.startswith("served-20260301t1200") for name in names)
-        assert len({FileBatchStore.batch_id(path) for path in files(home)}) == 6
+        assert len({batch_id_of(path) for path in files(home)}) == 6
         assert [i for i in ids(home) if i[0] == "a"] == [f"a{number}" for number in range(6)]
 
     def test_a_repeated_event_is_dropped_and_counted(self, opened: Opened, home: Path) -> None:
@@ -270,3 +270,23 @@ class TestBadDisk:
         until(lambda: log.rows_written == 1, "recovered")
         log.close()
         assert ids(home) == ["a"]
+
+
+def test_what_has_landed_is_relayed_until_it_succeeds(home: Path, clock: SetClock) -> None:
+    relayed, away = list[Path](), [True]
+
+    def relay(folder: Path) -> None:
+        if away[0]:
+            raise ConnectionError("the object store is away")
+        relayed.extend(folder.glob("*.parquet"))
+
+    log = PredictionLog(home, spec(log_rows=2), columns(), clock, relay=relay)
+    try:
+        log.append([logged("a"), logged("b")])
+        until(lambda: ids(home) == ["a", "b"], "landed on this machine")
+        until(lambda: "the object store is away" in (log.trouble or ""), "and told that it goes no further")
+        away[0] = False
+        until(lambda: relayed and log.trouble is None, "relayed once the store is back")
+    finally:
+        log.close()
+    assert {path.parent for path in relayed} == {landing(home)}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from logged import columns, files, landing, left, log_folder, logged
 
-from selfheal_assets.adapters.batch_store import FileBatchStore
+from selfheal_assets.adapters.batch_store import batch_id_of
 from selfheal_assets.serving import lander as lander_module
 from selfheal_assets.serving import segments
 from selfheal_assets.serving.lander import Lander
@@ -158,7 +158,7 @@ class Machine(RuleBasedStateMachine):
     def ingest(self) -> None:
         """As the arrivals sensor and the ingest do: a batch that is known already is dropped."""
         for file in files(self.home):
-            self.ingested.setdefault(FileBatchStore.batch_id(file), pd.read_parquet(file)["id"].tolist())
+            self.ingested.setdefault(batch_id_of(file), pd.read_parquet(file)["id"].tolist())
             file.unlink()
 
     @invariant()

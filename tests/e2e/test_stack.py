@@ -1,0 +1,120 @@
+"""The demonstration on the services of a company: PostgreSQL, Redis and an object store; and once more with outages."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import CANARY, ObjectStore, Postgres, Redis, object_store, postgres_server, program, redis_server
+from stack import environment
+
+from selfheal_assets.project import PROJECT
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(2400)]
+
+ROWS = 2_000
+BATCHES = 15
+OWN = ("SELFHEAL", "DAGSTER", "AWS_", "MLFLOW")
+DRIVER = "import sys; from outage import main; main(sys.argv[1])"
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[tuple[Postgres, Redis, ObjectStore]]:
+    """Servers of this file's own: it ends them in the middle."""
+    with postgres_server() as postgres, redis_server() as redis, object_store() as objects:
+        yield postgres, redis, objects
+
+
+def variables(stack: tuple[Postgres, Redis, ObjectStore], folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    paths = os.pathsep.join([str(PROJECT), str(PROJECT / "tests"), str(PROJECT / "tests" / "e2e")])
+    return {**kept, **environment(*stack, folder / "secrets"), "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
+
+
+def selfheal(used: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from selfheal_assets.cli import app; app()", *arguments]
+    return subprocess.run(command, cwd=PROJECT, env=used, capture_output=True, text=True, timeout=2300, check=False)
+
+
+def assert_no_secret(postgres: Postgres, home: Path, *texts: str) -> None:
+    """Neither in what was said, nor in any log or file of the home, nor in any row of any database."""
+    dumped = subprocess.run(
+        [program("pg_dumpall", "postgresql"), "--dbname", postgres.address("postgres"), "--no-role-passwords"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "payments" in dumped
+    places = [path for path in home.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
+    assert places == []
+    found = [line[:300] for text in (dumped, *texts) for line in text.splitlines() if CANARY in line]
+    assert found == []
+
+
+def assert_healed(told: dict[str, object]) -> None:
+    assert told["ok"], told["failures"]
+    assert told["rows"] == {
+        "landed": BATCHES * ROWS,
+        "clean": told["rows"]["clean"],
+        "quarantined": told["rows"]["quarantined"],
+    }  # type: ignore[index]
+    assert told["rows"]["landed"] == told["rows"]["clean"] + told["rows"]["quarantined"]  # type: ignore[index]
+    assert told["retrains_promoted"] == 1
+    (healed,) = [each for each in told["incidents"] if each["action"] == "retrain"]  # type: ignore[attr-defined]
+    assert (healed["cause"], healed["state"]) == ("harmful_drift", "RESOLVED")
+
+
+def test_the_demonstration_heals_on_services(stack: tuple[Postgres, Redis, ObjectStore], tmp_path: Path) -> None:
+    used, home, result = variables(stack, tmp_path), tmp_path / "home", tmp_path / "demo.json"
+    arguments = ("--home", str(home), "--rows", str(ROWS), "--phase-seconds", "900", "--json", str(result))
+    finished = selfheal(used, "demo", *arguments)
+    assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-4000:]
+    assert_healed(json.loads(result.read_text(encoding="utf-8")))
+    assert not (home / "ledger.db").exists()
+    assert not (home / "mlflow").exists()
+    assert not list((home / "feast").glob("*.db"))
+    used["SELFHEAL_HOME"] = str(home)
+    audit, checked = selfheal(used, "ledger", "verify"), selfheal(used, "doctor")
+    assert (audit.returncode, checked.returncode) == (0, 0), audit.stdout + checked.stdout
+    logs = "".join(path.read_text(encoding="utf-8", errors="replace") for path in (home / "logs").iterdir())
+    assert_no_secret(stack[0], home, finished.stdout, finished.stderr, audit.stdout, checked.stdout, logs)
+
+
+def test_nothing_is_lost_when_services_go_and_come(stack: tuple[Postgres, Redis, ObjectStore], tmp_path: Path) -> None:
+    """PostgreSQL is restarted while batches are being ingested; Redis is away for a while when others land."""
+    postgres, redis, _ = stack
+    used, home, result = variables(stack, tmp_path), tmp_path / "home", tmp_path / "demo.json"
+    used["SELFHEAL_HOME"] = str(home)
+    with (tmp_path / "log").open("w") as log:
+        driver = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, str(result)],
+            cwd=PROJECT,
+            env=used,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        assert driver.stdout is not None
+        told = list[str]()
+        for line in driver.stdout:
+            told.append(line)
+            if line.startswith("PHASE 1"):
+                time.sleep(8)
+                postgres.stop("fast")
+                time.sleep(2)
+                postgres.start()
+            if line.startswith("PHASE 2"):
+                redis.stop()
+                time.sleep(25)
+                redis.start()
+        code = driver.wait(60)
+    text = (tmp_path / "log").read_text(encoding="utf-8")
+    assert code == 0, "".join(told)[-3000:] + text[-3000:]
+    assert_healed(json.loads(result.read_text(encoding="utf-8")))
+    audit = selfheal(used, "ledger", "verify")
+    assert audit.returncode == 0, audit.stdout
+    assert_no_secret(postgres, home, text, "".join(told), audit.stdout)
