@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from selfheal_assets.cli_cluster import cluster
 from selfheal_assets.cli_flags import flags
 from selfheal_assets.cli_incidents import approve, incidents, reject
 from selfheal_assets.cli_ledger import ledger
@@ -30,6 +31,7 @@ app.command()(serve)
 app.command()(policy)
 app.add_typer(flags, name="flags")
 app.add_typer(rollout, name="rollout")
+app.add_typer(cluster, name="cluster")
 for command in (incidents, approve, reject):
     app.command()(command)
 

@@ -42,6 +42,8 @@ from selfheal_assets.project import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from selfheal_assets.adapters.cluster_api import ClusterApi
+    from selfheal_assets.adapters.cluster_releases import ClusterReleases
     from selfheal_assets.adapters.feast_features import FeastFeatures
     from selfheal_assets.adapters.mlflow_registry import MlflowRegistry
 
@@ -131,7 +133,20 @@ class Services:
 
     @cached_property
     def serving(self) -> Serving:
-        return LocalServers(self.home, self.clock)
+        if not serves_on_kubernetes():
+            return LocalServers(self.home, self.clock)
+        from selfheal_assets.adapters.kubernetes import KubernetesServers
+
+        return KubernetesServers(_cluster(), self.clock)
+
+    @cached_property
+    def releases(self) -> "ClusterReleases":
+        """What an operator changes of the servers in a cluster. Raises SpecError where there is none."""
+        from selfheal_assets.adapters.cluster_releases import ClusterReleases
+
+        if not serves_on_kubernetes():
+            raise SpecError("This needs SELFHEAL_SERVING=kubernetes; received local. Run it in a pod of selfheal.")
+        return ClusterReleases(_cluster())
 
     @property
     def tracking_uri(self) -> str:
@@ -156,6 +171,20 @@ class Services:
 def resources(services: Services) -> dict[str, Any]:
     """The Dagster resources of the code location."""
     return {"selfheal": services, "mlflow_run": mlflow_run(services.tracking_uri)}
+
+
+def serves_on_kubernetes() -> bool:
+    """Who keeps the model servers: SELFHEAL_SERVING = local (default), this machine's supervisor; or kubernetes."""
+    name = os.environ.get("SELFHEAL_SERVING") or "local"
+    if name not in ("local", "kubernetes"):
+        raise SpecError(f"SELFHEAL_SERVING must be 'local' or 'kubernetes'; received {name!r}. Correct the variable.")
+    return name == "kubernetes"
+
+
+def _cluster() -> "ClusterApi":
+    from selfheal_assets.adapters.cluster_api import connected
+
+    return connected(os.environ.get("SELFHEAL_NAMESPACE") or "selfheal")
 
 
 def executor() -> dg.ExecutorDefinition:
