@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from selfheal_assets.cli_cluster import cluster
 from selfheal_assets.cli_doctor import doctor
 from selfheal_assets.cli_flags import flags
 from selfheal_assets.cli_incidents import approve, incidents, reject
@@ -32,6 +33,7 @@ app.command()(policy)
 app.command()(doctor)
 app.add_typer(flags, name="flags")
 app.add_typer(rollout, name="rollout")
+app.add_typer(cluster, name="cluster")
 for command in (incidents, approve, reject):
     app.command()(command)
 

@@ -14,6 +14,15 @@ def home_from_environment() -> Path:
     return Path(os.environ.get("SELFHEAL_HOME", ".selfheal")).expanduser().absolute()
 
 
+def may_read(file: Path) -> bool:
+    """Whether a person who launches runs may have the file read. With SELFHEAL_ENV=production: only one of the home.
+
+    Elsewhere that person has the rights of the process anyway; there, a file of Secrets is within its reach.
+    """
+    confined = os.environ.get("SELFHEAL_ENV") == "production"
+    return not confined or file.expanduser().resolve().is_relative_to(home_from_environment().resolve())
+
+
 def overlays_from_environment() -> tuple[Path, ...]:
     """SELFHEAL_OVERLAYS: folders, in the layout of the project, that declare further models."""
     parts = os.environ.get("SELFHEAL_OVERLAYS", "").split(os.pathsep)

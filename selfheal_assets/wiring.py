@@ -43,6 +43,8 @@ from selfheal_assets.settings import Settings, embedded, settings_from_environme
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from selfheal_assets.adapters.cluster_api import ClusterApi
+    from selfheal_assets.adapters.cluster_releases import ClusterReleases
     from selfheal_assets.adapters.feast_features import FeastFeatures
     from selfheal_assets.adapters.mlflow_registry import MlflowRegistry
     from selfheal_assets.adapters.service_list import Service
@@ -152,9 +154,20 @@ class Services:
 
     @cached_property
     def serving(self) -> Serving:
-        if self.settings.serving == "kubernetes":
-            raise SpecError("SELFHEAL_SERVING must be 'local'; received 'kubernetes'. No adapter for it is here yet.")
-        return LocalServers(self.home, self.clock)
+        if self.settings.serving == "local":
+            return LocalServers(self.home, self.clock)
+        from selfheal_assets.adapters.kubernetes import KubernetesServers
+
+        return KubernetesServers(_cluster(), self.clock)
+
+    @cached_property
+    def releases(self) -> "ClusterReleases":
+        """What an operator changes of the servers in a cluster. Raises SpecError where there is none."""
+        from selfheal_assets.adapters.cluster_releases import ClusterReleases
+
+        if self.settings.serving == "local":
+            raise SpecError("This needs SELFHEAL_SERVING=kubernetes; received local. Run it in a pod of selfheal.")
+        return ClusterReleases(_cluster())
 
     @property
     def tracking_uri(self) -> str:
@@ -188,6 +201,12 @@ def service_list(settings: Settings) -> Iterator["Service"]:
     places = Places(settings)
     os.environ.update({**QUIET, **places.environment()})
     return services(settings, places)
+
+
+def _cluster() -> "ClusterApi":
+    from selfheal_assets.adapters.cluster_api import connected
+
+    return connected(os.environ.get("SELFHEAL_NAMESPACE") or "selfheal")
 
 
 def executor() -> dg.ExecutorDefinition:

@@ -17,7 +17,7 @@ from selfheal_assets.core.notification import Delivered, Severity
 from selfheal_assets.core.record import OPENING, Record, RecordKind
 from selfheal_assets.core.server_reading import ServingStatus
 from selfheal_assets.durable import replaced
-from selfheal_assets.ports import Candidate, Model, ModelVersion, Restart, RestartState
+from selfheal_assets.ports import Candidate, Model, ModelVersion, Release, Restart, RestartState
 
 
 class InMemoryLedger:
@@ -244,3 +244,6 @@ class NoServers:
 
     def restart(self, model: str, decision_id: str, pids: Sequence[int]) -> Restart:  # noqa: ARG002
         return Restart(state=RestartState.IMPOSSIBLE, words=f"no server of {model} runs here")
+
+    def released(self, model: str, release: Release) -> None:
+        """Nothing: there is nobody to be told."""

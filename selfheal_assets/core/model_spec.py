@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from selfheal_assets.core.errors import SpecError
 from selfheal_assets.core.policy_spec import ActionsSpec as ActionsSpec
 from selfheal_assets.core.policy_spec import CostSpec as CostSpec
 from selfheal_assets.core.policy_spec import PolicySpec as PolicySpec
+from selfheal_assets.core.resources import require_resources
 from selfheal_assets.core.serving_spec import RolloutSpec as RolloutSpec
 from selfheal_assets.core.serving_spec import ServingSpec as ServingSpec
 from selfheal_assets.core.spec_values import Columns, Count, NonNegative, Positive, Share, no_repeats
@@ -150,9 +152,14 @@ class TrainingSpec:
     """Boosting ends after so many trees without a gain."""
     seed: int = 7
     """The same rows, parameters and seed give the same model."""
+    resources: Mapping[str, float | str] = field(default_factory=dict)
+    """What the pod of a training is given on Kubernetes: `cpu`, `memory`, and `max_memory`, up to which `memory` is
+    doubled after every run that ran out of it (by default four times `memory`). Empty: what the launcher gives every
+    run. Unit: Kubernetes quantity."""
 
     def __post_init__(self) -> None:
         no_repeats("training.windows", self.windows)
+        require_resources(self.resources)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from selfheal_assets.ports.labels import LabelStore, LookedAt, Overlay
 from selfheal_assets.ports.learning import LabelledRows, Model, Trainer, TunedParameters, Tuner
 from selfheal_assets.ports.ledger import Clock, Ledger, Notifier
 from selfheal_assets.ports.registry import Candidate, MlflowRun, ModelRegistry, ModelVersion
-from selfheal_assets.ports.servers import Restart, RestartState, Serving
+from selfheal_assets.ports.servers import Release, Restart, RestartState, Serving
 from selfheal_assets.ports.services import Services
 from selfheal_assets.ports.serving import (
     AnswerLog,
@@ -44,6 +44,7 @@ __all__ = [
     "Overlay",
     "Published",
     "QualityChecks",
+    "Release",
     "Resolved",
     "Restart",
     "RestartState",

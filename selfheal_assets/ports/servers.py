@@ -25,6 +25,15 @@ class Restart:
     words: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A model's version that was given the traffic."""
+
+    version: str
+    run_id: str
+    """The MLflow run that made it."""
+
+
 class Serving(Protocol):
     """The model servers of this installation, wherever they run."""
 
@@ -37,5 +46,12 @@ class Serving(Protocol):
 
         Idempotent: the same decision restarts once, however often it is asked for. A process that has been replaced
         already is not replaced again.
+        """
+        ...
+
+    def released(self, model: str, release: Release) -> None:
+        """Note where the servers run which version was given the traffic. Again and again: written when it differs.
+
+        Raises ServingError when it cannot be noted.
         """
         ...

@@ -13,7 +13,7 @@ from selfheal_assets.core.reconcile import Step, reconcile
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.core.situation import Situation
 from selfheal_assets.ports import Services
-from selfheal_assets.sensors.memory import more_memory
+from selfheal_assets.sensors.memory import more_memory, training_memory
 from selfheal_assets.sensors.runs import active_with_tag
 from selfheal_assets.sensors.tries import Tries, tries
 from selfheal_assets.stages.heal_decision import close
@@ -86,7 +86,10 @@ def _runs(
 def _request(context: dg.SensorEvaluationContext, spec: ModelSpec, decision: Record, found: Tries) -> dg.RunRequest:
     attempt, rolls_back = found.launched + 1, decision.payload["action"] == Action.ROLLBACK
     job_name = rollback_name(spec) if rolls_back else retrain_name(spec)
-    memory = more_memory(context, job_name, found.out_of_memory)
+    if rolls_back:
+        memory = more_memory(context, job_name, found.out_of_memory)
+    else:
+        memory = training_memory(context, spec, job_name, found.out_of_memory)
     tags = {MODEL_TAG: spec.name, DECISION_TAG: decision.subject, ATTEMPT_TAG: str(attempt), **memory.tags}
     run_key = decision.subject if attempt == 1 else f"{decision.subject}-{attempt}"
     config = dict(memory.run_config)

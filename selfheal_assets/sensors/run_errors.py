@@ -9,6 +9,7 @@ from dagster import DagsterEvent, DagsterEventType
 from dagster._core.errors import DagsterExecutionStepExecutionError
 
 from selfheal_assets.core.failures import ErrorChain
+from selfheal_assets.sensors.step_pods import pod_words
 
 OF_INTEREST = {DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE, DagsterEventType.ENGINE_EVENT}
 EVENTS_READ = 40
@@ -51,6 +52,8 @@ def run_error(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunError:
     # The steps' own errors come first: a run's error repeats the first of them.
     ordered = [*failed, *(event for event in events if not event.is_step_failure)]
     chain = list(dict.fromkeys(link for event in ordered for link in _links(event)))
+    pods = [pod_words(instance, message) for _, message in chain]
+    chain = [*(("", words[:LONGEST_MESSAGE]) for words in dict.fromkeys(pods) if words), *chain]
     return RunError(step=failed[0].step_key if failed else None, chain=chain[:LONGEST_CHAIN])
 
 

@@ -7,6 +7,7 @@ import dagster as dg
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.server_window import from_document, look_at, to_document
 from selfheal_assets.ports import Services
+from selfheal_assets.stages.noted_release import note_release
 from selfheal_assets.stages.serving_evidence import serving_evidence
 
 
@@ -28,6 +29,8 @@ def serving_sensor(spec: ModelSpec) -> dg.SensorDefinition:
         look = look_at(status, selfheal.clock.now())
         window = from_document(_read(context.cursor)).with_look(look, spec.serving.window_seconds)
         said = serving_evidence(selfheal, spec, status, window)
+        if trouble := note_release(selfheal, spec, status):
+            said = f"{said}; {trouble}"
         context.log.info(said)
         return dg.SensorResult(skip_reason=said, cursor=json.dumps(to_document(window)))
 

@@ -8,10 +8,12 @@ from math import ceil
 
 import dagster as dg
 
-from selfheal_assets.core.failures import NextStep, NextTry, classify, next_try
+from selfheal_assets.core.failures import FailureClass, NextStep, NextTry, classify, next_try
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.core.resources import can_grow
 from selfheal_assets.ports import Ledger, Services
+from selfheal_assets.sensors.memory import on_kubernetes
 from selfheal_assets.sensors.run_errors import run_error
 from selfheal_assets.sensors.runs import ENDED, runs_with_tag
 from selfheal_assets.stages.batch_records import labelled_rows
@@ -90,7 +92,7 @@ def note(instance: dg.DagsterInstance, services: Services, spec: ModelSpec, ende
         subject = subject_of(run)
         known = failures(services.ledger, spec, subject)
         if run.run_id not in {record.payload["run_id"] for record in known}:
-            number += services.ledger.append(_noted(instance, services, spec, run, subject, len(known) + 1))
+            number += services.ledger.append(_noted(instance, services, spec, run, subject, known))
     return number
 
 
@@ -100,14 +102,21 @@ def subject_of(run: dg.DagsterRun) -> str:
 
 
 def _noted(
-    instance: dg.DagsterInstance, services: Services, spec: ModelSpec, run: dg.DagsterRun, subject: str, attempt: int
+    instance: dg.DagsterInstance,
+    services: Services,
+    spec: ModelSpec,
+    run: dg.DagsterRun,
+    subject: str,
+    known: Sequence[Record],
 ) -> Record:
-    error, now = run_error(instance, run), services.clock.now()
+    error, now, attempt = run_error(instance, run), services.clock.now(), len(known) + 1
     kind = classify(error.chain)
     if subject == run.run_id:
         following = BY_HAND
     else:
         size, least = _size(services.ledger, spec, run)
+        if kind is FailureClass.OUT_OF_MEMORY and _has_room(instance, spec, run, known):
+            size = None  # the next run has more memory, and takes as many rows
         following = next_try(kind, attempt, now, _draw(run.run_id), size=size, least=least)
     facts = {
         "job": run.job_name,
@@ -133,6 +142,12 @@ def _size(ledger: Ledger, spec: ModelSpec, run: dg.DagsterRun) -> tuple[int | No
     batches = decision[0].payload.get("training_batches", []) if decision else []
     settled = ledger.current(spec.name, RecordKind.BATCH_SETTLED, batches)
     return sum(labelled_rows(ledger, spec, list(settled.values())).values()) or None, least
+
+
+def _has_room(instance: dg.DagsterInstance, spec: ModelSpec, run: dg.DagsterRun, known: Sequence[Record]) -> bool:
+    """Whether the pods of the next training have more memory than those of this one."""
+    trains = DECISION_TAG in run.tags and ROLLOUT_TAG not in run.tags
+    return trains and can_grow(spec.training.resources, out_of_memory(known) + 1) and on_kubernetes(instance)
 
 
 def _number(text: str | None) -> int | None:

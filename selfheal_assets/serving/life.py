@@ -57,6 +57,7 @@ class Life:
             trouble=self._parts.log.trouble is not None,
             breaker_open=self._parts.features.breaker_open,
             versions=versions(self._parts),
+            waiting=self._predicting.admission.inside,
         )
 
     async def _drained(self) -> None:

@@ -63,6 +63,7 @@ class ServerMetrics:
         self._refused = self._gauge("selfheal_refused_versions", "Versions wanted that cannot serve.", "livemax")
         self._registry_trouble = self._gauge("selfheal_registry_trouble", "1: the registry cannot say.", "livemax")
         self._ready = self._gauge("selfheal_ready", "1: ready.", "livemin")
+        self._waiting = self._gauge("selfheal_waiting_requests", "Requests at work or waiting.", "livesum")
         self._info = Gauge(
             "selfheal_model_info",
             "1: the version stands ready under the alias.",
@@ -123,9 +124,12 @@ class ServerMetrics:
         self._refused.set(refused)
         self._registry_trouble.set(registry_trouble)
 
-    def state(self, *, ready: bool, trouble: bool, breaker_open: bool, versions: Iterable[tuple[str, ...]]) -> None:
+    def state(
+        self, *, ready: bool, trouble: bool, breaker_open: bool, versions: Iterable[tuple[str, ...]], waiting: int = 0
+    ) -> None:
         """How the server stands; `versions` are (model, version, alias, run id)."""
         self._ready.set(ready)
+        self._waiting.set(waiting)
         self._trouble.set(trouble)
         self._breaker.set(breaker_open)
         shown = set(versions)

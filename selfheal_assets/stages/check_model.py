@@ -12,6 +12,7 @@ from selfheal_assets.stages.heal_decision import heal_decision
 from selfheal_assets.stages.identity import attributes, key
 from selfheal_assets.stages.judgement import Judgement, judged
 from selfheal_assets.stages.metadata import number, table
+from selfheal_assets.stages.pod_resources import in_own_pod
 from selfheal_assets.stages.unjudged import without_unjudged_warnings
 
 GATES = {
@@ -33,6 +34,7 @@ def validation_report(spec: ModelSpec) -> dg.AssetsDefinition:
 
     @dg.asset(
         **attributes(spec, "validation_report", "xgboost"),
+        **in_own_pod(spec),
         deps=[key(spec, "candidate_model")],
         description="Judgement of the candidate: floors, champion comparison, slices, calibration, latency, reload.",
         check_specs=[

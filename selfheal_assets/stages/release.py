@@ -9,6 +9,7 @@ from selfheal_assets.core.errors import BatchError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
+from selfheal_assets.project import home_from_environment, may_read
 from selfheal_assets.stages.served_rows import repaired_event_rows
 
 if TYPE_CHECKING:
@@ -73,7 +74,13 @@ def checked_release(services: Services, spec: ModelSpec, batch_id: str, release:
     services.batches.read_quarantine(spec.name, batch_id)
     if not release.repaired_file:
         return None
-    return services.batches.read_file(Path(release.repaired_file), services.declared_types(spec))
+    file = Path(release.repaired_file)
+    if not may_read(file):
+        raise BatchError(
+            f"In production a repaired file must lie in the home, {home_from_environment()}; received {file}. "
+            "Put it there."
+        )
+    return services.batches.read_file(file, services.declared_types(spec))
 
 
 def _keep_repaired(services: Services, spec: ModelSpec, batch_id: str, repaired: "pd.DataFrame") -> None:

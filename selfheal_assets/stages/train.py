@@ -14,6 +14,7 @@ from selfheal_assets.stages.heal_decision import heal_decision
 from selfheal_assets.stages.identity import attributes, key
 from selfheal_assets.stages.making import action_of, frame_of, gathered, made, reinstated, tuned_anew
 from selfheal_assets.stages.metadata import number, table
+from selfheal_assets.stages.pod_resources import in_own_pod
 from selfheal_assets.stages.training_frame import BATCH, HOLDOUT, SPLIT, TRAIN, data_hash, row_cap_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def training_set(spec: ModelSpec) -> dg.AssetsDefinition:
 
     @dg.asset(
         **attributes(spec, "training_set", "feast", "parquet"),
+        **in_own_pod(spec),
         deps=[dg.AssetDep(key(spec, "features"), partition_mapping=dg.AllPartitionMapping()), key(spec, "labels")],
         description="Point-in-time join over clean, labelled batches, split by time into train and holdout.",
     )
@@ -60,6 +62,7 @@ def tuned_parameters(spec: ModelSpec) -> dg.AssetsDefinition:
 
     @dg.asset(
         **attributes(spec, "tuned_parameters", "optuna", "xgboost"),
+        **in_own_pod(spec),
         deps=[key(spec, "training_set")],
         description="The Optuna study: XGBoost's parameters and the training window, begun from the champion's.",
     )
@@ -94,6 +97,7 @@ def candidate_model(spec: ModelSpec) -> dg.AssetsDefinition:
 
     @dg.asset(
         **attributes(spec, "candidate_model", "xgboost", "mlflow"),
+        **in_own_pod(spec),
         deps=[key(spec, "training_set"), key(spec, "tuned_parameters")],
         # Where the archive holds nothing that fits, there is no candidate, and nothing downstream runs.
         output_required=False,

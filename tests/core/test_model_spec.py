@@ -48,6 +48,7 @@ LEAVES = dict(leaves(ModelSpec))
 VALID: dict[Path_, Any] = {
     # Where a rule over several fields leaves few other values.
     ("rollout", "steps"): (0.1, 1.0),
+    ("training", "resources"): {"memory": "4Gi"},
     ("owners",): ("team:others",),
     ("drift", "persistence_k"): 3,
     ("gate", "slices"): ("country",),

@@ -19,10 +19,11 @@ from selfheal_assets.core.failures import INSTANCE_ENDED, LONGEST_DELAY, MAX_ATT
 from selfheal_assets.core.incident import IncidentState, OutcomeStatus, Result
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import RecordKind
+from selfheal_assets.core.resources import enlarged
 from selfheal_assets.sensors.arrivals import RANGE_END, RANGE_START
-from selfheal_assets.sensors.memory import K8S_TAG, enlarged
 from selfheal_assets.stages.heal_decision import close, heal_decision
 from selfheal_assets.stages.identity import ATTEMPT_TAG, BACKLOG_TAG, DECISION_TAG, MODEL_TAG, ROW_CAP_TAG
+from selfheal_assets.stages.pod_resources import K8S_TAG, step_names
 from selfheal_assets.wiring import Services
 
 SMALL = replace(SPEC, training=replace(SPEC.training, min_rows=1_200))
@@ -275,6 +276,41 @@ class TestDecisions:
             in_pods = {"execution": {"config": {"step_k8s_config": container}}}
             assert loop.last.run_config == (in_pods if executor == "k8s_job" else {})
             dg.validate_run_config(loop._repository.get_job("payments_retrain"), loop.last.run_config)
+
+    @pytest.mark.parametrize("executor", ["in_process", "k8s_job"])
+    def test_a_training_gets_what_is_declared_and_more_until_the_most(
+        self, build: Callable[..., FailingRuns], monkeypatch: pytest.MonkeyPatch, executor: str
+    ) -> None:
+        """It keeps its rows while there is more memory to be had, and takes fewer when there is not."""
+        monkeypatch.setenv("SELFHEAL_EXECUTOR", executor)
+        resources = {"cpu": "2", "memory": "4Gi", "max_memory": "6Gi"}
+        loop = build(replace(SMALL, training=replace(SMALL.training, resources=resources)))
+        loop.instance.dispose()
+        launcher = {"module": "dagster_k8s", "class": "K8sRunLauncher", "config": {}}
+        place = str(loop.services.home / "dagster")
+        loop.instance = dg.DagsterInstance.local_temp(place, overrides={"run_launcher": launcher})
+        for batch_id in ("b-0", "b-1"):
+            loop.ingested(batch_id)
+        loop.fails = lambda: MemoryError()
+        loop.tick("drift_sensor")
+        for number, (memory, capped) in enumerate([("4Gi", False), ("6Gi", False), ("6Gi", True)]):
+            if number:
+                after_wait(loop)
+            own = {
+                "container_config": {
+                    "resources": {"requests": {"cpu": "2", "memory": memory}, "limits": {"memory": memory}}
+                }
+            }
+            steps = loop.last.run_config.get("execution", {}).get("config", {}).get("per_step_k8s_config", {})
+            if executor == "in_process":
+                assert (json.loads(loop.last.tags[K8S_TAG]), steps) == (own, {})
+            else:
+                assert steps == (dict.fromkeys(step_names(loop.spec), own) if number else {})
+                assert K8S_TAG not in loop.last.tags
+            assert (ROW_CAP_TAG in loop.last.tags) is capped
+            job = loop._repository.get_job("payments_retrain")
+            dg.validate_run_config(job, loop.last.run_config)
+            assert set(step_names(loop.spec)) <= {node.name for node in job.graph.nodes}
 
     @pytest.mark.parametrize(
         ("quantity", "expected"),
