@@ -64,10 +64,10 @@ class Bench:
         self.overlay = write_overlay(folder / "overlay", detector)
         # For this process's scripts: where the benchmark's model is declared.
         os.environ["SELFHEAL_OVERLAYS"] = str(self.overlay)
-        with MeasuringScript("ingest_stages.py", self.home, "bootstrap", self._file(), self._file()) as script:
+        with MeasuringScript("ingest_stages.py", self.home, "bootstrap", self.file(), self.file()) as script:
             script.ask()
 
-    def _file(self, rows: int = SMALL_ROWS) -> Path:
+    def file(self, rows: int = SMALL_ROWS) -> Path:
         """A new batch, later than all before it."""
         index = next(self._indices)
         self._files.mkdir(exist_ok=True)
@@ -79,7 +79,7 @@ class Bench:
         """Stages and bare calls by turns, each in a process of its own, after one small batch each."""
         size = Size(rows=rows)
         progress.update(task, description=f"{rows:,} rows: drawing {repeat} batches")
-        files = [self._file(), *(self._file(rows) for _ in range(repeat))]
+        files = [self.file(), *(self.file(rows) for _ in range(repeat))]
         with (
             MeasuringScript("ingest_stages.py", self.home, "measure", *files) as stages,
             MeasuringScript("ingest_bare.py", self.home, self.overlay, *files) as bare,

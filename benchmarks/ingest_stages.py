@@ -77,7 +77,7 @@ def main(home: Path, what: str, files: list[Path]) -> None:
             say(**_ingest(loop, services, spec, file), inside=inside, peak_mb=peak_mb())
 
 
-def _land(services: Services, file: Path) -> None:
+def land(services: Services, file: Path) -> None:
     """By rename, and leaving the file for the bare calls."""
     folder = services.batches.landing(MODEL)
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def _land(services: Services, file: Path) -> None:
 
 def _bootstrap(loop: InProcessLoop, services: Services, files: list[Path]) -> None:
     for file in files:
-        _land(services, file)
+        land(services, file)
     loop.settle()
     if services.registry.by_alias(MODEL, "champion") is None:
         raise RuntimeError(f"the benchmark needs a champion; the sensors said {loop.ticks[-3:]}")
@@ -96,7 +96,7 @@ def _bootstrap(loop: InProcessLoop, services: Services, files: list[Path]) -> No
 
 def _ingest(loop: InProcessLoop, services: Services, spec: ModelSpec, file: Path) -> dict[str, Any]:
     """Land one batch and let the arrivals sensor take it in; what is kept of the batch is removed again afterwards."""
-    _land(services, file)
+    land(services, file)
     begun = time.perf_counter()
     [run_id] = loop.tick("arrivals")
     seconds = time.perf_counter() - begun
@@ -105,11 +105,11 @@ def _ingest(loop: InProcessLoop, services: Services, spec: ModelSpec, file: Path
         for step in loop.instance.get_run_step_stats(run_id)
         if step.start_time is not None and step.end_time is not None
     }
-    rows = _forget(services, spec)
+    rows = forget(services, spec)
     return {"seconds": seconds, "rows": rows, "stages": {name: steps[name] for name in STAGES}}
 
 
-def _forget(services: Services, spec: ModelSpec) -> int:
+def forget(services: Services, spec: ModelSpec) -> int:
     """See that the batch went the whole way; take it off the history, so that every repeat finds the same one."""
     settled = services.ledger.newest(spec.name, RecordKind.BATCH_SETTLED)[0]
     counts = settled.payload

@@ -11,6 +11,7 @@ import dagster as dg
 from selfheal_assets.adapters.batch_store import FileBatchStore
 from selfheal_assets.adapters.clocks import SystemClock
 from selfheal_assets.adapters.column_types import load_types
+from selfheal_assets.adapters.dask_cluster import SCHEDULER_VARIABLE, DaskCluster
 from selfheal_assets.adapters.dbt_checks import load_checks
 from selfheal_assets.adapters.label_store import FileLabelStore
 from selfheal_assets.adapters.local_servers import LocalServers
@@ -136,16 +137,20 @@ class Services:
         return ScipyDriftDetector()
 
     @cached_property
+    def cluster(self) -> DaskCluster:
+        return DaskCluster(os.environ.get(SCHEDULER_VARIABLE))
+
+    @cached_property
     def tuner(self) -> Tuner:
         from selfheal_assets.adapters.optuna_search import OptunaTuner
 
-        return OptunaTuner(self.home, database=self.places.tuning_url, alone=self.places.alone)
+        return OptunaTuner(self.home, cluster=self.cluster, database=self.places.tuning_url, alone=self.places.alone)
 
     @cached_property
     def trainer(self) -> Trainer:
-        from selfheal_assets.adapters.xgboost_trainer import XGBoostTrainer
+        from selfheal_assets.adapters.dask_fit import DaskTrainer
 
-        return XGBoostTrainer()
+        return DaskTrainer(self.cluster)
 
     def change_detector(self, losses: "npt.ArrayLike", delta: float) -> LossChange | None:
         from selfheal_assets.adapters.adwin import detect_rise

@@ -110,7 +110,7 @@ class FeastFeatures:
         if not batch_id or batch_id != Path(batch_id).name or batch_id.startswith((".", "_")):
             raise FeatureError(f"A batch id must be a plain file name; received {batch_id!r}. Rename the batch.")
         _, plan = self._plan(spec)
-        views = [view for view in plan.history if Path(view.batch_source.path).parent == self._folder(spec.name)]
+        views = [view for view in plan.history if frames.files_of(view) == self._folder(spec.name)]
         if not views or not self._transform(spec.name).is_file():
             return Published(offline_rows={}, online_rows=0, materialized_until=None)
         target = self._folder(spec.name) / f"{batch_id}.parquet"
@@ -196,8 +196,7 @@ class FeastFeatures:
         """Before the first batch, a join needs at least one file: an empty one that has the columns."""
         columns: dict[Path, dict[str, str]] = {}
         for view in views:
-            source = getattr(view, "batch_source", None)
-            folder = Path(source.path).parent if source is not None else None
+            folder = frames.files_of(view)
             if folder is not None and folder.parent == self._home / "features":
                 columns.setdefault(folder, {}).update(frames.published_columns([view]))
         for folder, kinds in columns.items():

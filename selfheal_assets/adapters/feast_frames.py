@@ -1,6 +1,7 @@
 """Turns a model's rows into what Feast is asked, and Feast's answers into feature columns. Never asks Feast itself."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters.feast_repository import ServicePlan
@@ -19,6 +20,14 @@ NO_ENTITY: Mapping[str, Any] = {"String": "\0", "Int32": -(2**31), "Int64": -(2*
 def join_keys(views: Sequence[Any]) -> list[str]:
     """The join keys of all views, without repeats."""
     return list(dict.fromkeys(key.name for view in views for key in view.entity_columns))
+
+
+def files_of(view: Any) -> Path | None:
+    """The folder whose files the view reads; None where it reads none, but a warehouse's table, say."""
+    from feast import FileSource
+
+    source = getattr(view, "batch_source", None)
+    return Path(source.path).parent if isinstance(source, FileSource) else None
 
 
 def published_columns(views: Sequence[Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from selfheal_assets.adapters.feast_frames import published_columns
+from selfheal_assets.adapters.feast_frames import files_of, published_columns
 from selfheal_assets.adapters.feast_repository import (
     Declared,
     ServicePlan,
@@ -86,13 +86,13 @@ def _views(plan: ServicePlan, folder: Path, transform: Path) -> list[str]:
     problems: list[str] = []
     published: list[Any] = []
     for view in plan.history:
-        path = Path(getattr(view.batch_source, "path", ""))
-        if path.parent == folder:
+        files = files_of(view)
+        if files == folder:
             published.append(view)
-        else:
+        elif files is not None:  # A warehouse's table is filled by whom it belongs to.
             problems.append(
                 f"View {view.name!r} must read {folder}/*.parquet, where the model's features are published; "
-                f"received {path}. Use history_source({folder.name!r})."
+                f"received {view.batch_source.path}. Use history_source({folder.name!r})."
             )
     try:
         columns = published_columns(published)

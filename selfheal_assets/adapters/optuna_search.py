@@ -4,11 +4,13 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfheal_assets.adapters.dask_cluster import DaskCluster
 from selfheal_assets.adapters.tuning_objective import REPORT_EVERY_ROUNDS, Objective, clipped
 from selfheal_assets.adapters.turns import Alone, in_turn
 from selfheal_assets.core.errors import BusyError, TrainingError
@@ -31,10 +33,12 @@ class OptunaTuner:
         home: Path,
         progress: Callable[[int, int, float], None] | None = None,
         *,
+        cluster: DaskCluster | None = None,
         database: str | None = None,
         alone: Alone | None = None,
     ) -> None:
-        """`progress` hears (trials finished, trials allowed, best score so far; NaN before the first).
+        """`progress` hears (trials finished, trials allowed, best score so far; NaN before the first). `cluster`
+        evaluates the trials of models with `training.engine: dask`; without one all are evaluated here.
 
         `database`: where studies are kept instead of in a journal a model. `alone`: keeps processes apart instead of
         a file.
@@ -43,6 +47,7 @@ class OptunaTuner:
         self._database = database
         self._alone = alone or in_turn(self._folder)
         self._progress = progress
+        self._cluster = cluster
 
     def tune(
         self, spec: ModelSpec, study: str, rows: LabelledRows, warm_start: Mapping[str, Any] | None
@@ -90,9 +95,17 @@ class OptunaTuner:
         return study
 
     def _optimize(self, study: "optuna.Study", spec: ModelSpec, objective: Objective) -> None:
-        left = spec.training.timeout_seconds - sum(t.user_attrs.get("seconds", 0.0) for t in _finished(study))
+        left = spec.training.timeout_seconds - _busy_seconds(_finished(study))
         allowed = spec.training.trials - len(_finished(study))
-        if allowed > 0 and left > 0:
+        if allowed <= 0 or left <= 0:
+            return
+        if self._cluster is not None and spec.training.engine == "dask":
+            from selfheal_assets.adapters.dask_trials import DaskTrials
+
+            with self._cluster.client() as client:
+                trials = DaskTrials(self._cluster, client, study, objective)
+                trials.run(allowed, left, lambda: self._report(study, spec.training.trials))
+        else:
             tell = [lambda current, _: self._report(current, spec.training.trials)]
             study.optimize(objective, n_trials=allowed, timeout=left, catch=(Exception,), callbacks=tell)
 
@@ -158,6 +171,17 @@ def _fail_orphans(study: "optuna.Study") -> None:
 
 def _finished(study: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def _busy_seconds(finished: "Sequence[optuna.trial.FrozenTrial]") -> float:
+    """For how long at least one of the trials was under way; without those that a killed process left."""
+    ended, busy = datetime.min, timedelta()
+    judged = [trial for trial in finished if "seconds" in trial.user_attrs]
+    for trial in sorted(judged, key=lambda one: one.datetime_start or ended):
+        if trial.datetime_start and trial.datetime_complete and trial.datetime_complete > ended:
+            busy += trial.datetime_complete - max(ended, trial.datetime_start)
+            ended = trial.datetime_complete
+    return busy.total_seconds()
 
 
 def _scored(study: "optuna.Study") -> bool:

@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from selfheal_assets.adapters.feature_schema import FeatureSchema
-from selfheal_assets.adapters.xgboost_trainer import (
-    XGBOOST_METRICS,
-    boost,
-    newest_rows,
-    require_both_labels,
-)
+from selfheal_assets.adapters.xgboost_boosting import XGBOOST_METRICS, boost
+from selfheal_assets.adapters.xgboost_trainer import newest_rows, require_both_labels
 from selfheal_assets.core.errors import TrainingError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import LabelledRows
@@ -45,12 +41,18 @@ class Objective:
 
     def __init__(self, spec: ModelSpec, rows: LabelledRows) -> None:
         self.spec, self.rows = spec, rows
+        self.threads = 0
+        """That a trial may use; 0: every core."""
         self.windows = _offered_windows(spec, rows)
         smallest = newest_rows(rows, self.windows[0])
         cut = len(smallest) - math.ceil(VALIDATION_SHARE * len(smallest))
         self.validation = smallest[cut:]
         require_both_labels(np.asarray(rows.label)[self.validation], "validation rows of the tuning")
         self._data: dict[int, tuple[xgboost.DMatrix, xgboost.DMatrix]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the matrices, which are XGBoost's own memory: another process makes them again."""
+        return {**vars(self), "_data": {}}
 
     def __call__(self, trial: "optuna.Trial") -> float:
         import optuna
@@ -59,7 +61,8 @@ class Objective:
         try:
             parameters = {name: _suggested(trial, name) for name in SEARCH_SPACE}
             train, validation = self._matrices(trial.suggest_categorical("window", self.windows))
-            booster = boost(self.spec, parameters, train, validation, [_pruning_callback(trial, self.spec)])
+            pruning = [_pruning_callback(trial, self.spec)]
+            booster = boost(self.spec, parameters, train, validation, pruning, self.threads)
             trial.set_user_attr("rounds", booster.best_iteration + 1)
             return float(booster.best_score)
         except optuna.TrialPruned:
@@ -69,6 +72,12 @@ class Objective:
             raise
         finally:
             trial.set_user_attr("seconds", round(time.monotonic() - began, 3))
+
+    def distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
+        """All that a trial draws, for who draws it before it is evaluated."""
+        from optuna.distributions import CategoricalDistribution
+
+        return {**{name: _distribution(name) for name in SEARCH_SPACE}, "window": CategoricalDistribution(self.windows)}
 
     def training(self, window: int) -> np.ndarray:
         """Positions of the window's rows that are no later than the first validation row, and not among them."""
@@ -136,6 +145,15 @@ def _suggested(trial: "optuna.Trial", name: str) -> float | int:
     if scale == "whole":
         return trial.suggest_int(name, int(low), int(high))
     return trial.suggest_float(name, low, high, log=scale == "log")
+
+
+def _distribution(name: str) -> "optuna.distributions.BaseDistribution":
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    low, high, scale = SEARCH_SPACE[name]
+    if scale == "whole":
+        return IntDistribution(int(low), int(high))
+    return FloatDistribution(low, high, log=scale == "log")
 
 
 def clipped(champion: Mapping[str, Any], windows: Sequence[int]) -> dict[str, float | int]:

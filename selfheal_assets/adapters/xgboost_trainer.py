@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfheal_assets.adapters.feature_schema import FeatureSchema
-from selfheal_assets.core.errors import TrainingError
+from selfheal_assets.adapters.xgboost_boosting import boost
+from selfheal_assets.core.errors import SpecError, TrainingError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import LabelledRows, Model, Table, TunedParameters
 
@@ -27,10 +28,6 @@ SCHEMA_FILE = "feature_schema.json"
 STOPPING_SHARE = 0.2
 """Share of the training window, the most recent rows, that decides when to stop boosting."""
 RELOAD_TIMEOUT_SECONDS = 120
-PARALLEL_CELLS = 500_000
-"""Rows times features from which XGBoost uses every core. Below, threads that wait for each other on a busy machine
-cost more than they bring: with 2,000 rows of 6, 27 ms a round against 1.4, and 24 ms a single score against 0.2."""
-XGBOOST_METRICS = {"roc_auc": "auc", "average_precision": "aucpr", "log_loss": "logloss"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,39 +126,6 @@ def require_both_labels(label: np.ndarray, part: str) -> None:
         )
 
 
-def boost(
-    spec: ModelSpec,
-    parameters: Mapping[str, Any],
-    train: "xgboost.DMatrix",
-    stopping: "xgboost.DMatrix",
-    callbacks: Sequence["xgboost.callback.TrainingCallback"] = (),
-) -> "xgboost.Booster":
-    """A Booster trimmed to its best round on `stopping`; raises XGBoost's own errors."""
-    import xgboost
-
-    metric = XGBOOST_METRICS[spec.performance.metric]
-    early_stopping = xgboost.callback.EarlyStopping(
-        rounds=spec.training.early_stopping_rounds, metric_name=metric, data_name="stopping", save_best=True
-    )
-    fixed = {
-        "objective": "binary:logistic",
-        "tree_method": "hist",
-        "eval_metric": metric,
-        "seed": spec.training.seed,
-        # 0: every core that this process may use, container limits included. The trees are the same bytes either way.
-        "nthread": 1 if train.num_row() * train.num_col() < PARALLEL_CELLS else 0,
-        "verbosity": 0,
-    }
-    return xgboost.train(
-        {**parameters, **fixed},
-        train,
-        num_boost_round=spec.training.max_boost_rounds,
-        evals=[(stopping, "stopping")],
-        callbacks=[*callbacks, early_stopping],
-        verbose_eval=False,
-    )
-
-
 class XGBoostTrainer:
     """Fits on a tuned window and proves that the result reloads. Implements `ports.Trainer`."""
 
@@ -184,9 +148,10 @@ class XGBoostTrainer:
         require_both_labels(label[fitting], "training rows")
         require_both_labels(label[stopping], "early-stopping rows")
         schema = FeatureSchema.learn(rows.features.iloc[fitting], spec.features.categorical)
-        train, stop = (schema.matrix(rows.features.iloc[part], label[part]) for part in (fitting, stopping))
         try:
-            booster = boost(spec, tuned.parameters, train, stop)
+            booster = self._boosted(spec, tuned.parameters, schema, rows, (fitting, stopping))
+        except SpecError:
+            raise
         except (xgboost.core.XGBoostError, ValueError) as error:
             raise TrainingError(
                 f"XGBoost must accept the parameters; received {dict(tuned.parameters)} ({error}). Tune again."
@@ -195,6 +160,19 @@ class XGBoostTrainer:
         return XGBoostModel(
             booster=booster, schema=schema, parameters=parameters, best_iteration=booster.best_iteration
         )
+
+    def _boosted(
+        self,
+        spec: ModelSpec,
+        parameters: Mapping[str, Any],
+        schema: FeatureSchema,
+        rows: LabelledRows,
+        parts: tuple[np.ndarray, np.ndarray],
+    ) -> "xgboost.Booster":
+        """On the rows at the positions `parts`: (fitting, stopping)."""
+        label = np.asarray(rows.label)
+        train, stop = (schema.matrix(rows.features.iloc[part], label[part]) for part in parts)
+        return boost(spec, parameters, train, stop)
 
     def recalibrate(self, model: Model, logit: float) -> XGBoostModel:
         from selfheal_assets.adapters.recalibration import with_moved_logit

@@ -134,6 +134,16 @@ class PerformanceSpec:
 class TrainingSpec:
     """How a candidate is tuned and trained."""
 
+    engine: Literal["local", "dask"] = "local"
+    """Who evaluates the trials and fits what is large: the run's own process, or the Dask cluster whose scheduler
+    SELFHEAL_DASK_SCHEDULER names (docs/scale.md)."""
+    parallel_trials: Count = 4
+    """`dask`: trials that are drawn before the first of them must be known, and so evaluated at a time. More: more
+    workers are of use, and a trial is drawn knowing less. The same number gives the same study on any cluster.
+    Unit: trials."""
+    distributed_rows: Count = 2_000_000
+    """`dask`: a candidate is fitted by all workers together when its window has more rows than this, and by the run's
+    own process otherwise."""
     trials: Count = 20
     """At most so many parameter sets are tried by Optuna. Unit: trials."""
     timeout_seconds: Positive = 120.0

@@ -25,6 +25,8 @@ BANNED_NAMES = re.compile(r"(^|_)(utils?|helpers?|managers?|common|misc)($|_)")
 PURE = {"numpy", "scipy", "annotated_types", "selfheal_assets"} | sys.stdlib_module_names
 HEAVY = {
     "alibi_detect",
+    "dask",
+    "distributed",
     "duckdb",
     "feast",
     "great_expectations",
