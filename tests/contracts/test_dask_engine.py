@@ -106,7 +106,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(local_cluster: LocalClust
             threading.Timer(0.05, os.kill, (killed[0], signal.SIGKILL)).start()
 
     calm = OptunaTuner(tmp_path / "calm", cluster=cluster).tune(settings, "s", rows, WARM_START)
-    disturbed = OptunaTuner(tmp_path / "disturbed", strike, cluster).tune(settings, "s", rows, WARM_START)
+    disturbed = OptunaTuner(tmp_path / "disturbed", strike, cluster=cluster).tune(settings, "s", rows, WARM_START)
     assert len(killed) == 1
     with pytest.raises(ProcessLookupError):
         os.kill(killed[0], 0)
@@ -123,7 +123,9 @@ def test_the_rows_are_sent_again_when_every_worker_was_killed(
             for worker in local_cluster.workers.values():
                 os.kill(worker.pid, signal.SIGKILL)
 
-    tuned = OptunaTuner(tmp_path, strike, DaskCluster(local_cluster.scheduler_address)).tune(spec(), "s", rows, None)
+    tuned = OptunaTuner(tmp_path, strike, cluster=DaskCluster(local_cluster.scheduler_address)).tune(
+        spec(), "s", rows, None
+    )
     assert [trial["number"] for trial in tuned.trials] == list(range(TRIALS))
     assert "FAIL" not in {trial["state"] for trial in tuned.trials}
 
@@ -136,7 +138,7 @@ def test_a_run_that_ends_in_the_middle_is_resumed_within_its_budget(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        OptunaTuner(tmp_path, end, cluster).tune(spec(), "s", rows, None)
+        OptunaTuner(tmp_path, end, cluster=cluster).tune(spec(), "s", rows, None)
     left = [trial.state.name for trial in stored(tmp_path, "s")]
     assert left.count("RUNNING") == len(left) - 2 > 0
     tuned = OptunaTuner(tmp_path, cluster=cluster).tune(spec(), "s", rows, None)
