@@ -16,6 +16,7 @@ from object_schemas import SUPPORTED, problems
 
 from selfheal_assets.components.self_healing_model import model_definitions
 from selfheal_assets.core.errors import ServingError, SpecError
+from selfheal_assets.settings import settings_from_environment
 from selfheal_assets.stages.pod_resources import K8S_TAG, in_own_pod, step_names
 from selfheal_assets.stages.pod_resources import container as container_of
 from selfheal_assets.wiring import Services, executor, resources
@@ -130,10 +131,10 @@ def test_the_environment_chooses_who_keeps_the_servers(monkeypatch: pytest.Monke
     monkeypatch.setenv("SELFHEAL_SERVING", "kubernetes")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(ServingError, match="needs a service account or a kubeconfig"):
-        _ = Services(tmp_path).serving
+        _ = Services(tmp_path, settings=settings_from_environment()).serving
     monkeypatch.setenv("SELFHEAL_SERVING", "docker")
-    with pytest.raises(SpecError, match="received 'docker'"):
-        _ = Services(tmp_path).serving
+    with pytest.raises(SpecError, match="SELFHEAL_SERVING: Input should be 'local' or 'kubernetes'"):
+        settings_from_environment()
 
 
 def test_the_environment_chooses_the_executor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -269,8 +270,10 @@ class TestReleases:
         with pytest.raises(ServingError, match="must name two Services"):
             releases.set_weights("payments", "d-1", 10)
 
-    def test_an_operator_goes_back_without_dagster(self, releases: ClusterReleases, servers: KubernetesServers) -> None:
-        registry = InMemoryRegistry()
+    def test_an_operator_goes_back_without_dagster(
+        self, releases: ClusterReleases, servers: KubernetesServers, tmp_path: Path
+    ) -> None:
+        registry = InMemoryRegistry(tmp_path)
         with pytest.raises(ServingError, match="needs a previous release"):
             go_back(releases, registry, "payments", "d-0")
         old, new = (registered(registry, number) for number in (1, 2))
