@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from no_settings import forget_settings
 from servers import ObjectStore, Postgres, Redis, object_store, postgres_server, redis_server
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -26,9 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh SELFHEAL_HOME; the environment is put back afterwards."""
-    for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
     return tmp_path / "home"
 
 

@@ -13,16 +13,13 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
-import sqlalchemy
+from quick_home import quick_home
 
-from selfheal_assets.adapters import gx_data_docs
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.record import Record, RecordKind
-from selfheal_assets.operations.home import initialise
 from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.project import MODELS, PROJECT
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
-from selfheal_assets.stages import plots
 
 ROWS = 120
 CLEAN, PARTIAL, QUARANTINED = "CLEAN", "PARTIAL", "QUARANTINED"
@@ -212,24 +209,11 @@ def settled(loop: InProcessLoop, batch_id: str) -> Record:
     return loop.services.ledger.newest("payments", RecordKind.BATCH_SETTLED, subject=batch_id)[0]
 
 
-def without_waiting_for_the_disk(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
-
-
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessLoop]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-            patch.setenv(name, "")
-            patch.delenv(name)
-        # Pages and pictures for people, half of a small batch's time; they have tests of their own.
-        patch.setattr(gx_data_docs, "publish", lambda *_: None)
-        patch.setattr(plots, "as_markdown", lambda *_: "a plot")
-        services = initialise(tmp_path_factory.mktemp("bad-input") / "home")
-        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
-        with dg.DagsterInstance.get() as instance:
-            yield InProcessLoop(services, load_spec(PROJECT / MODELS / "payments" / "defs.yaml"), instance)
-        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
+    home = tmp_path_factory.mktemp("bad-input") / "home"
+    with quick_home(home) as services, dg.DagsterInstance.get() as instance:
+        yield InProcessLoop(services, load_spec(PROJECT / MODELS / "payments" / "defs.yaml"), instance)
 
 
 @pytest.fixture(scope="module")

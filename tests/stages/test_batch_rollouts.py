@@ -6,15 +6,13 @@ from dataclasses import replace
 import dagster as dg
 import pandas as pd
 import pytest
+from quick_home import quick_home
 from rollout_world import ROWS, SPEC, WORLD, Clock, aliases, forward, land, outcome, standing
 
-from selfheal_assets.adapters import gx_data_docs
 from selfheal_assets.core.rollout_state import RolloutState
-from selfheal_assets.operations.home import initialise
 from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.simulator.landing import drop
 from selfheal_assets.simulator.payments import Regime
-from selfheal_assets.stages import plots
 
 BATCHES = replace(SPEC, rollout=replace(SPEC.rollout, over="batches", score_distance=0.9))
 S = RolloutState
@@ -22,13 +20,7 @@ S = RolloutState
 
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessLoop]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-            patch.setenv(name, "")
-            patch.delenv(name)
-        patch.setattr(gx_data_docs, "publish", lambda *_: None)
-        patch.setattr(plots, "as_markdown", lambda *_: "a plot")
-        services = initialise(tmp_path_factory.mktemp("batches") / "home")
+    with quick_home(tmp_path_factory.mktemp("batches") / "home") as services:
         services.clock = Clock()
         with dg.DagsterInstance.get() as instance:
             loop = InProcessLoop(services, BATCHES, instance)

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from no_settings import forget_settings
 
 from selfheal_assets.adapters.xgboost_trainer import XGBoostTrainer
 from selfheal_assets.components.declaration import load_spec
@@ -38,9 +39,7 @@ class MovedClock:
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessLoop]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-            patch.setenv(name, "")
-            patch.delenv(name)
+        forget_settings(patch)
         services = initialise(tmp_path_factory.mktemp("failing") / "home")
         services.clock = MovedClock()
         spec = load_spec(PROJECT / MODELS / "payments" / "defs.yaml")

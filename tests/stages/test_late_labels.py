@@ -10,20 +10,18 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+from quick_home import quick_home
 
-from selfheal_assets.adapters import gx_data_docs
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.evidence import Evidence, Signal, Status
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.core.statistics.metrics import metric
-from selfheal_assets.operations.home import initialise
 from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.project import MODELS, PROJECT
 from selfheal_assets.simulator.landing import drop, simulate
 from selfheal_assets.simulator.late_labels import LateLabels, labels_alone, without_labels
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
-from selfheal_assets.stages import plots
 from selfheal_assets.stages.batch_records import IMMATURE, MATURED, REFUSED, labelled_rows, learnable_batches
 from selfheal_assets.stages.current_labels import labels_of
 from selfheal_assets.stages.training_frame import BATCH
@@ -45,13 +43,7 @@ def small(spec: ModelSpec) -> ModelSpec:
 
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessLoop]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-            patch.setenv(name, "")
-            patch.delenv(name)
-        patch.setattr(gx_data_docs, "publish", lambda *_: None)
-        patch.setattr(plots, "as_markdown", lambda *_: "a plot")
-        services = initialise(tmp_path_factory.mktemp("late") / "home")
+    with quick_home(tmp_path_factory.mktemp("late") / "home") as services:
         spec = small(load_spec(PROJECT / MODELS / "payments" / "defs.yaml"))
         with dg.DagsterInstance.get() as instance:
             loop = InProcessLoop(services, spec, instance)

@@ -9,10 +9,9 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import pytest
-import sqlalchemy
+from quick_home import quick_home
 from typer.testing import CliRunner, Result
 
-from selfheal_assets.adapters import gx_data_docs
 from selfheal_assets.cli import app
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.causes import Action, Cause
@@ -20,13 +19,11 @@ from selfheal_assets.core.errors import BatchError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.operations import story
-from selfheal_assets.operations.home import initialise
 from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.operations.quarantine import quarantined, release
 from selfheal_assets.project import MODELS, PROJECT
 from selfheal_assets.simulator.landing import drop
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
-from selfheal_assets.stages import plots
 
 ROWS, BAD = 300, 6
 MEASURED = ("drift", "score_drift", "estimated_performance", "performance", "prior")
@@ -46,10 +43,6 @@ def small(spec: ModelSpec) -> ModelSpec:
     )
 
 
-def without_waiting_for_the_disk(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
-
-
 def healthy(index: int) -> pd.DataFrame:
     return WORLD.batch(index, ROWS, Regime.HEALTHY)
 
@@ -62,22 +55,13 @@ def partly_bad(index: int) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessLoop]:
     """A model with a champion."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-            patch.setenv(name, "")
-            patch.delenv(name)
-        patch.setattr(gx_data_docs, "publish", lambda *_: None)
-        patch.setattr(plots, "as_markdown", lambda *_: "a plot")
-        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
-        services = initialise(tmp_path_factory.mktemp("release") / "home")
-        with dg.DagsterInstance.get() as instance:
-            loop = InProcessLoop(services, small(load_spec(PROJECT / MODELS / "payments" / "defs.yaml")), instance)
-            for index in (0, 1):
-                drop(WORLD.batch(index, 700, Regime.HEALTHY), services.batches.landing("payments"), f"{index}.parquet")
-            loop.settle()
-            assert services.registry.by_alias("payments", "champion"), loop.ticks[-3:]
-            yield loop
-        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
+    with quick_home(tmp_path_factory.mktemp("release") / "home") as services, dg.DagsterInstance.get() as instance:
+        loop = InProcessLoop(services, small(load_spec(PROJECT / MODELS / "payments" / "defs.yaml")), instance)
+        for index in (0, 1):
+            drop(WORLD.batch(index, 700, Regime.HEALTHY), services.batches.landing("payments"), f"{index}.parquet")
+        loop.settle()
+        assert services.registry.by_alias("payments", "champion"), loop.ticks[-3:]
+        yield loop
 
 
 @pytest.fixture(scope="module")

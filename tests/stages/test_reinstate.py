@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
-import sqlalchemy
+from quick_home import quick_home
 
-from selfheal_assets.adapters import gx_data_docs
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.causes import ABOUT_THE_METRIC, Action, Cause
 from selfheal_assets.core.evidence import Evidence, Signal, Status
@@ -22,13 +20,11 @@ from selfheal_assets.core.incident import Incident, IncidentState, OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import RecordKind
 from selfheal_assets.operations import story
-from selfheal_assets.operations.home import initialise
 from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.ports import ModelVersion, TunedParameters
 from selfheal_assets.project import MODELS, PROJECT
 from selfheal_assets.simulator.landing import drop
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
-from selfheal_assets.stages import plots
 from selfheal_assets.stages.candidates import register
 from selfheal_assets.stages.heal_decision import decided_by_hand, training_batches
 from selfheal_assets.stages.making import frame_of, gathered
@@ -54,31 +50,13 @@ def small(spec: ModelSpec) -> ModelSpec:
     )
 
 
-def without_waiting_for_the_disk(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_databases() -> Iterator[None]:
-    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
-    yield
-    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
-
-
 @contextmanager
 def running(home: Path, spec: ModelSpec) -> Iterator[InProcessLoop]:
     """Version 1 serves; it has learned from batches 0 and 1."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-            patch.setenv(name, "")
-            patch.delenv(name)
-        patch.setattr(gx_data_docs, "publish", lambda *_: None)
-        patch.setattr(plots, "as_markdown", lambda *_: "a plot")
-        services = initialise(home)
-        with dg.DagsterInstance.get() as instance:
-            loop = InProcessLoop(services, spec, instance)
-            settled(loop, HEALTHY, 0, 1)
-            yield loop
+    with quick_home(home) as services, dg.DagsterInstance.get() as instance:
+        loop = InProcessLoop(services, spec, instance)
+        settled(loop, HEALTHY, 0, 1)
+        yield loop
 
 
 def payments() -> ModelSpec:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from no_settings import forget_settings
 
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.causes import Action, Cause
@@ -45,9 +46,7 @@ def drop(services: Services, first: int, faults: list[str], usual: Regime = Regi
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessLoop]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-            patch.setenv(name, "")
-            patch.delenv(name)
+        forget_settings(patch)
         services = initialise(tmp_path_factory.mktemp("retrain") / "home")
         spec = small(load_spec(PROJECT / MODELS / "payments" / "defs.yaml"))
         with dg.DagsterInstance.get() as instance:

@@ -9,11 +9,10 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import pytest
-import sqlalchemy
 from fake_server import FakeServer, serving
+from quick_home import quick_home
 from rollout_world import SPEC, WORLD, Clock, aliases, forward, land, outcome, standing
 
-from selfheal_assets.adapters import gx_data_docs
 from selfheal_assets.adapters.in_memory import InMemoryNotifier
 from selfheal_assets.core.causes import Cause
 from selfheal_assets.core.errors import RolloutError
@@ -24,12 +23,10 @@ from selfheal_assets.core.rollout_state import RolloutState
 from selfheal_assets.core.watch import watch
 from selfheal_assets.core.watched import Facts
 from selfheal_assets.operations import rollouts, story
-from selfheal_assets.operations.home import initialise
 from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.operations.replay import replay
 from selfheal_assets.simulator.landing import drop
 from selfheal_assets.simulator.payments import Regime
-from selfheal_assets.stages import plots
 from selfheal_assets.stages.candidates import best_archived
 from selfheal_assets.stages.case_markdown import case_markdown
 from selfheal_assets.stages.making import frame_of
@@ -42,22 +39,11 @@ ENOUGH = 1_500
 """Rows after which every gate of an equal challenger passes."""
 
 
-def without_waiting_for_the_disk(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
-
-
 @pytest.fixture(scope="module")
 def opened_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Version 1 serves; harm was seen, and version 2, which passed every gate, is in the shadow."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-            patch.setenv(name, "")
-            patch.delenv(name)
-        patch.setattr(gx_data_docs, "publish", lambda *_: None)
-        patch.setattr(plots, "as_markdown", lambda *_: "a plot")
-        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
-        folder = tmp_path_factory.mktemp("rollouts")
-        services = initialise(folder / "home")
+    folder = tmp_path_factory.mktemp("rollouts")
+    with quick_home(folder / "home") as services:
         (folder / "dagster").mkdir()
         with dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
             loop = InProcessLoop(services, SPEC, instance)
@@ -68,7 +54,6 @@ def opened_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 land(loop, Regime.HARMFUL_SHIFT, 2, 3)
             assert "its rollout is SHADOW" in loop.ticks[-2]
         yield folder
-        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
 
 
 @pytest.fixture

@@ -7,28 +7,21 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import pytest
-import sqlalchemy
+from quick_home import quick_home
 from typer.testing import CliRunner
 
-from selfheal_assets.adapters import gx_data_docs
 from selfheal_assets.cli import app
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.record import RecordKind
 from selfheal_assets.core.served_columns import is_reserved
-from selfheal_assets.operations.home import initialise
 from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.project import MODELS, PROJECT
 from selfheal_assets.simulator.landing import drop
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
-from selfheal_assets.stages import plots
 from selfheal_assets.stages.served_rows import event_rows
 
 ROWS, BAD = 100, 4
 WORLD = PaymentsWorld(seed=3)
-
-
-def without_waiting_for_the_disk(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
 
 
 def events(index: int) -> pd.DataFrame:
@@ -50,17 +43,8 @@ def served(frame: pd.DataFrame) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessLoop]:
     """A model without a champion, and its ingest."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-            patch.setenv(name, "")
-            patch.delenv(name)
-        patch.setattr(gx_data_docs, "publish", lambda *_: None)
-        patch.setattr(plots, "as_markdown", lambda *_: "a plot")
-        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
-        services = initialise(tmp_path_factory.mktemp("served") / "home")
-        with dg.DagsterInstance.get() as instance:
-            yield InProcessLoop(services, load_spec(PROJECT / MODELS / "payments" / "defs.yaml"), instance)
-        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", without_waiting_for_the_disk)
+    with quick_home(tmp_path_factory.mktemp("served") / "home") as services, dg.DagsterInstance.get() as instance:
+        yield InProcessLoop(services, load_spec(PROJECT / MODELS / "payments" / "defs.yaml"), instance)
 
 
 @pytest.fixture(scope="module")
