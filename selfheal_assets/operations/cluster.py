@@ -54,19 +54,21 @@ def standing(releases: Releases, model: str) -> Standing:
 
 
 def go_back(releases: Releases, registry: ModelRegistry, model: str, decision_id: str) -> Release:
-    """The champion's alias on the run id that the cluster recorded before the present one; then the cluster's record.
+    """The cluster's record on the release before the present one, and the champion's alias on its version.
 
-    For when Dagster is away: otherwise the job `<model>_rollback` does it, and writes it into the ledger. Raises
-    RegistryError when the registry does not know that run, ServingError when none is recorded.
+    For when Dagster is away: otherwise the job `<model>_rollback` does it, and writes it into the ledger. Done twice
+    for one decision it goes back once. Raises RegistryError when the registry does not know that run, ServingError
+    when none is recorded.
     """
+    by_run = {version.run_id: version for version in registry.versions(model)}
     wanted = releases.recorded(model).previous
+    if wanted is not None and wanted.run_id not in by_run:
+        raise RegistryError(
+            f"A run must be of a registered version to be gone back to; received {wanted.run_id} of {model}, which "
+            "is not. Was its version deleted? Restore it, or retrain."
+        )
+    standing = releases.roll_back(model, decision_id)
     serving = registry.by_alias(model, CHAMPION)
-    if wanted is not None and serving is not None and serving.run_id != wanted.run_id:
-        known = next((one for one in registry.versions(model) if one.run_id == wanted.run_id), None)
-        if known is None:
-            raise RegistryError(
-                f"A run must be of a registered version to be gone back to; received {wanted.run_id} of {model}, which "
-                "is not. Was its version deleted? Restore it, or retrain."
-            )
-        registry.move_alias(model, CHAMPION, known.version, expected=serving.version)
-    return releases.roll_back(model, decision_id)
+    expected = None if serving is None else serving.version
+    registry.move_alias(model, CHAMPION, by_run[standing.run_id].version, expected=expected)
+    return standing
