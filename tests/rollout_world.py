@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from quick_home import small
+
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
@@ -27,7 +29,7 @@ class Clock:
         return datetime.now().astimezone() + self.ahead
 
 
-def small(spec: ModelSpec, **rollout: Any) -> ModelSpec:
+def with_rollout(spec: ModelSpec, **rollout: Any) -> ModelSpec:
     limits: dict[str, Any] = {
         "over": "requests",
         "shadow_requests": 500,
@@ -36,20 +38,10 @@ def small(spec: ModelSpec, **rollout: Any) -> ModelSpec:
         "slow_margin": 0.05,
         "bake_minutes": 5.0,
     }
-    return replace(
-        spec,
-        training=replace(spec.training, trials=2, windows=(2,), min_rows=600, max_boost_rounds=40),
-        performance=replace(spec.performance, min_rows=100),
-        drift=replace(spec.drift, detector="scipy", min_rows=100),
-        gate=replace(
-            spec.gate, metric_floor=0.6, margin=0.1, max_slice_drop=0.5, max_calibration_error=0.3, max_latency_ms=1e4
-        ),
-        policy=replace(spec.policy, cooldown_minutes=0.0, heals_per_day=99),
-        rollout=replace(spec.rollout, **{**limits, **rollout}),
-    )
+    return replace(spec, rollout=replace(spec.rollout, **{**limits, **rollout}))
 
 
-SPEC = small(load_spec(PROJECT / MODELS / "payments" / "defs.yaml"))
+SPEC = with_rollout(small(load_spec(PROJECT / MODELS / "payments" / "defs.yaml")))
 
 
 def land(loop: InProcessLoop, regime: Regime, *indexes: int) -> None:

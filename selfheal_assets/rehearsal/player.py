@@ -24,7 +24,7 @@ from selfheal_assets.rehearsal.measure import labels_arrive, observe, take_in
 from selfheal_assets.rehearsal.payments_features import PaymentsFeatures
 from selfheal_assets.rehearsal.wiring import RehearsalServices
 from selfheal_assets.stages.champion import SCORE, reference_of
-from selfheal_assets.stages.heal_decision import decided_by_hand, training_batches
+from selfheal_assets.stages.heal_decision import by_hand, training_batches
 from selfheal_assets.stages.situation import gather
 
 HEAL_TIME = timedelta(minutes=5)
@@ -130,8 +130,7 @@ class Schedule:
             return bool(services.ledger.append(*(d.to_record(situation.now) for d in first)))
         if at not in self.places:
             return False
-        before = services.ledger.head().sequence
-        decided_by_hand(
+        decision = by_hand(
             services,
             spec,
             f"scheduled-{at}",
@@ -141,7 +140,7 @@ class Schedule:
             reason=self.name,
             training_batches=training_batches(services, spec),
         )
-        return services.ledger.head().sequence > before
+        return bool(services.ledger.append(decision))
 
 
 def play(

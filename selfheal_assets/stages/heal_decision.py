@@ -33,7 +33,7 @@ def heal_decision(context: "dg.AssetExecutionContext", services: Services, spec:
             return again[0]
     # The drift sensor looks for the run of an unfinished decision by this tag, and would ask for a second one.
     context.instance.add_run_tags(context.run.run_id, {DECISION_TAG: decision_id})
-    return decided_by_hand(
+    decision = by_hand(
         services,
         spec,
         decision_id,
@@ -43,32 +43,8 @@ def heal_decision(context: "dg.AssetExecutionContext", services: Services, spec:
         reason=f"launched again by a person: {found[0].payload['reason']}" if found else "launched by a person",
         training_batches=training_batches(services, spec),
     )
-
-
-def decided_by_hand(
-    services: Services,
-    spec: ModelSpec,
-    decision_id: str,
-    *,
-    cause: Cause,
-    action: Action,
-    champion_version: str | None,
-    reason: str,
-    **extra: Any,
-) -> Record:
-    """Record what a person decided; see `by_hand`."""
-    record = by_hand(
-        services,
-        spec,
-        decision_id,
-        cause=cause,
-        action=action,
-        champion_version=champion_version,
-        reason=reason,
-        **extra,
-    )
-    services.ledger.append(record)
-    return record
+    services.ledger.append(decision)
+    return decision
 
 
 def by_hand(

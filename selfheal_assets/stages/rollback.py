@@ -8,7 +8,7 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.champion import champion
-from selfheal_assets.stages.heal_decision import decided_by_hand
+from selfheal_assets.stages.heal_decision import by_hand
 from selfheal_assets.stages.identity import DECISION_TAG, MODEL_TAG
 from selfheal_assets.stages.jobs import rollback_name
 from selfheal_assets.stages.take_back import take_back
@@ -51,7 +51,7 @@ def _decision(context: dg.OpExecutionContext, selfheal: Services, spec: ModelSpe
     serving = champion(selfheal, spec)
     if serving is None:
         raise RegistryError(f"A rollback needs a champion; {spec.name} has none. Train the first model.")
-    return decided_by_hand(
+    decision = by_hand(
         selfheal,
         spec,
         decision_id,
@@ -60,3 +60,5 @@ def _decision(context: dg.OpExecutionContext, selfheal: Services, spec: ModelSpe
         champion_version=serving.version,
         reason=reason,
     )
+    selfheal.ledger.append(decision)
+    return decision

@@ -110,6 +110,9 @@ def _started(home: Path) -> Any:
     from selfheal_assets.operations.home import initialise
     from selfheal_assets.stages import plots
 
+    log = os.open(home.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
     warnings.simplefilter("ignore")
     # A killed process loses nothing that it has handed to the kernel; only a power cut would.
     sqlalchemy.event.listen(sqlalchemy.Engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
@@ -223,6 +226,7 @@ def _models(services: Any, spec: Any) -> dict[str, Any]:
         "references": {
             v.version: len(services.batches.read(spec.name, "reference", v.version))
             for v in registry.versions(spec.name)
+            if services.batches.has(spec.name, "reference", v.version)
         },
         "mlflow_runs": dict(Counter(run.info.status for run in runs)),
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from no_settings import forget_settings
 
 from selfheal_assets.simulator.landing import simulate
 from selfheal_assets.simulator.payments import PaymentsWorld
@@ -53,8 +54,7 @@ OTHER_DEATHS = (
 def forking() -> Iterator[ForkServerContext]:
     """Processes that have the heavy imports done when they begin."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("SELFHEAL_HOME", "DAGSTER_HOME", "SELFHEAL_OVERLAYS", "MLFLOW_TRACKING_URI"):
-            patch.delenv(name, raising=False)
+        forget_settings(patch)
         for name, value in {**QUIET, "MPLBACKEND": "Agg", "PYTHONWARNINGS": "ignore"}.items():
             patch.setenv(name, value)
         patch.syspath_prepend(str(HERE))
@@ -84,9 +84,13 @@ def ended(process: ForkServerProcess) -> int | None:
     return process.exitcode
 
 
+def said(home: Path) -> str:
+    return home.with_suffix(".log").read_text()[-4_000:]
+
+
 def described(context: ForkServerContext, home: Path) -> dict[str, Any]:
     target = home.with_suffix(".json")
-    assert ended(started(context, "describe", home, target)) == 0
+    assert ended(started(context, "describe", home, target)) == 0, said(home)
     state: dict[str, Any] = json.loads(target.read_text())
     return state
 
@@ -104,9 +108,10 @@ def test_the_end_is_the_same_as_if_nothing_had_happened(
         land(killed_home, phase)
         for point in points:
             process = started(forking, "settle", killed_home, point)
-            assert ended(process) == -signal.SIGKILL, f"the process should have died at {point!r}"
-        assert ended(started(forking, "settle", killed_home, None)) == 0
-        assert ended(calm) == 0
+            code = ended(process)
+            assert code == -signal.SIGKILL, f"the process should have died at {point!r}; {said(killed_home)}"
+        assert ended(started(forking, "settle", killed_home, None)) == 0, said(killed_home)
+        assert ended(calm) == 0, said(calm_home)
     calm_state, killed_state = described(forking, calm_home), described(forking, killed_home)
     metrics = calm_state.pop("metrics"), killed_state.pop("metrics")
     runs = calm_state.pop("mlflow_runs"), killed_state.pop("mlflow_runs")

@@ -9,7 +9,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
-from quick_home import quick_home
+from quick_home import quick_home, small
 
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.causes import ABOUT_THE_METRIC, Action, Cause
@@ -26,7 +26,7 @@ from selfheal_assets.project import MODELS, PROJECT
 from selfheal_assets.simulator.landing import drop
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
 from selfheal_assets.stages.candidates import register
-from selfheal_assets.stages.heal_decision import decided_by_hand, training_batches
+from selfheal_assets.stages.heal_decision import by_hand, training_batches
 from selfheal_assets.stages.making import frame_of, gathered
 from selfheal_assets.stages.succession import freeze_reference, promote
 from selfheal_assets.stages.training_frame import TRAIN, labelled
@@ -35,19 +35,6 @@ ROWS = 800
 WORLD = PaymentsWorld(seed=3)
 HEALTHY, MOVED = Regime.HEALTHY, Regime.CONCEPT_CHANGE
 WATCHED = 1
-
-
-def small(spec: ModelSpec) -> ModelSpec:
-    return replace(
-        spec,
-        training=replace(spec.training, trials=2, windows=(2,), min_rows=600, max_boost_rounds=40),
-        performance=replace(spec.performance, min_rows=100),
-        drift=replace(spec.drift, detector="scipy", min_rows=100),
-        gate=replace(
-            spec.gate, metric_floor=0.6, margin=0.1, max_slice_drop=0.5, max_calibration_error=0.3, max_latency_ms=1e4
-        ),
-        policy=replace(spec.policy, cooldown_minutes=0.0, heals_per_day=99, watch_batches=WATCHED),
-    )
 
 
 @contextmanager
@@ -60,7 +47,7 @@ def running(home: Path, spec: ModelSpec) -> Iterator[InProcessLoop]:
 
 
 def payments() -> ModelSpec:
-    return small(load_spec(PROJECT / MODELS / "payments" / "defs.yaml"))
+    return small(load_spec(PROJECT / MODELS / "payments" / "defs.yaml"), watch_batches=WATCHED)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +146,7 @@ def released_by_hand(loop: InProcessLoop) -> str:
     """A version that learned from shuffled labels and is said to be as good as the champion; its version."""
     services, spec = loop.services, loop.spec
     champion, _ = aliases(loop)
-    decision = decided_by_hand(
+    decision = by_hand(
         services,
         spec,
         "a-bad-release",
@@ -169,6 +156,7 @@ def released_by_hand(loop: InProcessLoop) -> str:
         reason="released by a person",
         training_batches=training_batches(services, spec),
     )
+    services.ledger.append(decision)
     tuned = TunedParameters(parameters={}, window=2, score=0.9)
     services.batches.write_document(
         "payments", f"tuned-{decision.subject}", {"parameters": {}, "window": 2, "score": 0.9}
