@@ -14,6 +14,7 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.rollout import opened
 from selfheal_assets.core.rollout_look import NOT_LOOKED
 from selfheal_assets.core.rollout_state import Rollout
+from selfheal_assets.core.rollout_look import score_distance
 from selfheal_assets.core.statistics.metrics import metric
 from selfheal_assets.ports import LabelledRows, Model, ModelVersion, Services, TunedParameters
 from selfheal_assets.stages.candidates import register
@@ -98,13 +99,15 @@ def _force(
 ) -> None:
     """The side door that selfheal does not have: a judgement that says PASS without a gate."""
     score, name = model.score(holdout.features), spec.performance.metric
+    champion_score = services.registry.load(serving).score(holdout.features)
     keep_probe(services.registry, version, holdout.features, score)
     report = {
         "verdict": Verdict.PASS,
         "version": version.version,
         "champion_version": serving.version,
         "metric": metric(name, holdout.label, score),
-        "champion_metric": metric(name, holdout.label, services.registry.load(serving).score(holdout.features)),
+        "champion_metric": metric(name, holdout.label, champion_score),
+        "score_distance": score_distance(champion_score, score),
         "importance": model.importance(),
         "gates": [],
         "forced": REASON,
