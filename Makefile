@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 .PHONY: help demo up test lint bench lock audit sbom manifests images kind clean
 
 help:
-	@echo "make demo    watch selfheal heal: a scripted world on a real Dagster instance (5 to 8 minutes)"
+	@echo "make demo    watch selfheal heal: a scripted world on a real Dagster instance (5 minutes)"
 	@echo "make up      start Dagster with simulated traffic, and stay"
 	@echo "make test    the tests          make lint    ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks     make lock    renew the locks             make clean"

@@ -27,10 +27,12 @@ def opened(
     now: datetime,
     look: Look | None = None,
     skip_steps: bool = False,
+    expected_distance: float = 0.0,
 ) -> Rollout:
     """The beginning: in the shadow, at the first step, or at the end for a version that `skips_steps`.
 
-    `look`: the counts there are by now, which do not belong to the rollout. Raises RolloutError for one version twice.
+    `look`: the counts there are by now, which do not belong to the rollout. `expected_distance`: of the scores of both
+    on the holdout. Raises RolloutError for one version twice.
     """
     if champion == challenger:
         raise RolloutError(
@@ -50,6 +52,7 @@ def opened(
         deadline=now + timedelta(hours=spec.max_hours),
         changed_at=now,
         began=began,
+        expected_distance=expected_distance,
     )
     if skip_steps:
         reason = f"it served within the last {spec.rollback_window_days:g} days, so the steps are skipped"
@@ -64,7 +67,8 @@ def judged(rollout: Rollout, spec: RolloutSpec, look: Look) -> Judgement:
     period = look.since(rollout.began)
     if rollout.state is _S.BAKE:
         period = replace(period, champion=rollout.reference + period.champion)
-    return judge(spec, period, for_everybody=_next_weight(rollout, spec) == 1.0)
+    for_everybody = _next_weight(rollout, spec) == 1.0
+    return judge(spec, period, for_everybody=for_everybody, expected_distance=rollout.expected_distance)
 
 
 def advance(rollout: Rollout, spec: RolloutSpec, look: Look, now: datetime) -> Rollout:
@@ -131,7 +135,8 @@ def _timed_out(rollout: Rollout, spec: RolloutSpec, look: Look, now: datetime, f
     """`on_timeout`; what was not measured, or not shown where it must be, is not promoted by it."""
     quality = spec.require_quality and rollout.state is not _S.BAKE
     if quality:
-        found = judge(spec, look.since(rollout.began), for_everybody=True)
+        period = look.since(rollout.began)
+        found = judge(spec, period, for_everybody=True, expected_distance=rollout.expected_distance)
     wanting = [
         one.name
         for one in found.results

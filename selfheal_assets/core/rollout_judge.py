@@ -6,6 +6,7 @@ margin, else INCONCLUSIVE. For the distance of the scores, which no two models h
 limit. Two alphas follow. That an equal challenger fails has probability `alpha` over all gates and periods of a
 rollout together: each has its share. That one worse by the margin in any one thing passes even a single period has
 probability `alpha`: every gate must pass, so nothing has to be shared out.
+A challenger that mends a harmed champion scores otherwise: the limit is set from the distance of both on the holdout.
 It misleads where rows come in clusters (one customer, many rows), where all intervals are too narrow.
 """
 
@@ -47,8 +48,9 @@ class _Found:
     """Without its PASS the challenger gets no more."""
 
 
-def judge(spec: RolloutSpec, look: Look, *, for_everybody: bool = False) -> Judgement:
+def judge(spec: RolloutSpec, look: Look, *, for_everybody: bool = False, expected_distance: float = 0.0) -> Judgement:
     """The verdict on one period: the counts since it began. `for_everybody`: a PASS gives the challenger all traffic.
+    `expected_distance`: of the scores of both, where the challenger was judged before its rollout.
 
     Errors, time and scores are always required; quality where `require_quality` says so and everybody is next. Where
     they are there, business values and labels can fail a challenger that is not required to show them.
@@ -58,7 +60,7 @@ def judge(spec: RolloutSpec, look: Look, *, for_everybody: bool = False) -> Judg
     found = [_gate("errors", True, lambda: _errors(spec, look))]
     if spec.over == "requests":
         found.append(_gate("slow", True, lambda: _slow(spec, look)))
-    found.append(_gate("scores", True, lambda: _scores(spec, look)))
+    found.append(_gate("scores", True, lambda: _scores(spec, look, expected_distance)))
     if look.champion.business or look.challenger.business:
         found.append(_gate("business", False, lambda: _business(spec, look)))
     if look.loss_differences or quality:
@@ -105,8 +107,8 @@ def _business(spec: RolloutSpec, look: Look) -> GateResult:
     return _compared("business", found, spec.business_margin, "mean business value, lower being worse,", look)
 
 
-def _scores(spec: RolloutSpec, look: Look) -> GateResult:
-    champion, challenger, limit = look.champion, look.challenger, spec.score_distance
+def _scores(spec: RolloutSpec, look: Look, expected: float) -> GateResult:
+    champion, challenger, limit = look.champion, look.challenger, expected + spec.score_distance
     value = bucket_distance(champion.scores, challenger.scores)
     if isnan(value):
         reason = f"{sum(champion.scores)} scores of the champion and {sum(challenger.scores)} of the challenger."
@@ -118,7 +120,8 @@ def _scores(spec: RolloutSpec, look: Look) -> GateResult:
     low, high = max(value - errors[0], 0.0), min(value + errors[1], 1.0)
     verdict = Verdict.FAIL if low > limit else Verdict.PASS if high < limit else Verdict.INCONCLUSIVE
     reason = (
-        f"distance {value:.3f} ({low:.3f} to {high:.3f}) of the scores of both; at most {limit:g} is the same model."
+        f"distance {value:.3f} ({low:.3f} to {high:.3f}) of the scores of both, {expected:.3f} on the holdout; "
+        f"with more than {limit:.3f} it is another model than the one that was judged."
     )
     return GateResult("scores", verdict, value, limit, (low, high), reason)
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selfheal_assets.core.errors import RolloutError
+from selfheal_assets.core.statistics.distribution_sequence import bucket_distance
 from selfheal_assets.core.statistics.metrics import as_floats
 from selfheal_assets.core.statistics.risk_monitor import brier_losses
 
@@ -125,6 +126,15 @@ def look_of_rows(
         challenger=_counted(other, answers),
         loss_differences=tuple(differences.tolist()),
     )
+
+
+def score_distance(champion: npt.ArrayLike, challenger: npt.ArrayLike) -> float:
+    """Of the scores (n,) and (m,) of both, as a rollout measures it; nan when one has none that is a probability."""
+    counted = []
+    for name, scores in (("champion", champion), ("challenger", challenger)):
+        found = as_floats(name, scores)
+        counted.append(_counted(found, np.zeros(len(found), dtype=np.bool_)).scores)
+    return bucket_distance(*counted)
 
 
 def _sound(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -58,6 +58,8 @@ class Rollout:
     """When it ends by `on_timeout`."""
     changed_at: datetime
     """When the last transition was."""
+    expected_distance: float = 0.0
+    """Between the scores of both, where the challenger was judged before."""
     weight: float = 0.0
     """The challenger's share of the requests."""
     step: int = 0

@@ -95,8 +95,8 @@ class RolloutSpec:
     slow_margin: Share = 0.02
     """Share of requests slower than `serving.max_latency_ms` by which the challenger may be worse. Unit: share."""
     score_distance: Share = 0.3
-    """Kolmogorov distance between the scores of both on the same requests. With more it is another model than the one
-    that was judged. Unit: distance."""
+    """By how much the Kolmogorov distance between the scores of both on the same requests may be greater than it was
+    on the holdout. With more it is another model than the one that was judged. Unit: distance."""
     business_margin: Share = 0.02
     """By how much the mean of the declared business metric, 0 to 1, may be lower. Unit: of the metric."""
     quality_margin: Share = 0.01

@@ -5,14 +5,14 @@ nor time nor the distribution of the scores tell the two apart: only what comes 
 """
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.errors import RegistryError
 from selfheal_assets.core.gates import Verdict
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.rollout import opened
-from selfheal_assets.core.rollout_look import NOT_LOOKED
+from selfheal_assets.core.rollout_look import NOT_LOOKED, score_distance
 from selfheal_assets.core.rollout_state import Rollout
 from selfheal_assets.core.statistics.metrics import metric
 from selfheal_assets.ports import LabelledRows, Model, ModelVersion, Services, TunedParameters
@@ -55,7 +55,7 @@ def force_bad_release(services: Services, spec: ModelSpec) -> Rollout:
     services.batches.write(spec.name, "training", DECISION, frame)
     services.batches.write_document(spec.name, f"tuned-{DECISION}", asdict(tuned))
     version = register(services, spec, decision, frame, model, replace(tuned, trials=()))
-    _force(services, spec, version, serving, model, holdout)
+    report = _force(services, spec, version, serving, model, holdout)
     look, _ = counts(services.serving.status(spec.name).servers, serving.version, version.version)
     rollout = opened(
         spec.rollout,
@@ -65,6 +65,7 @@ def force_bad_release(services: Services, spec: ModelSpec) -> Rollout:
         challenger=version.version,
         now=services.clock.now(),
         look=look or NOT_LOOKED,
+        expected_distance=report["score_distance"],
     )
     # Together: a decision without its rollout would be carried out by a run.
     services.ledger.append(decision, rollout.to_record())
@@ -95,19 +96,22 @@ def _force(
     serving: ModelVersion,
     model: Model,
     holdout: LabelledRows,
-) -> None:
-    """The side door that selfheal does not have: a judgement that says PASS without a gate."""
+) -> dict[str, Any]:
+    """The side door that selfheal does not have: a judgement that says PASS without a gate. The report of it."""
     score, name = model.score(holdout.features), spec.performance.metric
+    champion_score = services.registry.load(serving).score(holdout.features)
     keep_probe(services.registry, version, holdout.features, score)
     report = {
         "verdict": Verdict.PASS,
         "version": version.version,
         "champion_version": serving.version,
         "metric": metric(name, holdout.label, score),
-        "champion_metric": metric(name, holdout.label, services.registry.load(serving).score(holdout.features)),
+        "champion_metric": metric(name, holdout.label, champion_score),
+        "score_distance": score_distance(champion_score, score),
         "importance": model.importance(),
         "gates": [],
         "forced": REASON,
     }
     services.batches.write_document(spec.name, f"validation-{DECISION}", report)
     services.registry.tag(version, {"forced": REASON})
+    return report

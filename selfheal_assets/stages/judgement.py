@@ -22,6 +22,7 @@ from selfheal_assets.core.gates import (
 from selfheal_assets.core.incident import OutcomeStatus, Result
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
+from selfheal_assets.core.rollout_look import score_distance
 from selfheal_assets.core.statistics.metrics import metric
 from selfheal_assets.ports import LabelledRows, Model, ModelVersion, Services
 from selfheal_assets.stages.batch_records import USABLE
@@ -150,6 +151,7 @@ class Judgement:
             "champion_version": self.serving.version if self.serving else None,
             "metric": metric(name, label, self.score),
             "champion_metric": against,
+            "score_distance": 0.0 if self.champion_score is None else score_distance(self.champion_score, self.score),
             "importance": self._model.importance(),
             "gates": [_row(result) for result in results],
         }

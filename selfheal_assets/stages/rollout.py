@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from selfheal_assets.core.errors import RolloutError
+from selfheal_assets.core.gates import GateResult
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record
 from selfheal_assets.core.rollout_state import Rollout
@@ -63,17 +64,18 @@ def metadata(standing: Rollout, transitions: Sequence[tuple[Record, Rollout]]) -
     from selfheal_assets.stages.plots import as_markdown, rollout_plot
 
     every = [one for _, one in transitions]
+    judged = next((one for one in reversed(every) if one.results), standing)
     return {
         "decision": standing.id,
         "state": str(standing.state),
-        "reason": standing.reason,
+        "reason": dg.MetadataValue.md(standing.reason),
+        "course": dg.MetadataValue.md(as_markdown(rollout_plot(every), "the challenger's share of the traffic")),
         "champion": standing.champion,
         "challenger": standing.challenger,
         "weight": number(standing.weight),
         "verdict": str(standing.verdict),
         "steps": table([_step(one) for one in every]),
-        "gates": table([_gate(one, place) for one in every for place in range(len(one.results))]),
-        "course": dg.MetadataValue.md(as_markdown(rollout_plot(every), "the challenger's share of the traffic")),
+        "gates": table([_gate(found) for found in judged.results]),
     }
 
 
@@ -87,12 +89,9 @@ def _step(one: Rollout) -> dict[str, Any]:
     }
 
 
-def _gate(one: Rollout, place: int) -> dict[str, Any]:
-    found = one.results[place]
+def _gate(found: GateResult) -> dict[str, Any]:
     low, high = found.interval or (None, None)
     return {
-        "at": f"{one.changed_at:%Y-%m-%d %H:%M:%S}",
-        "state": str(one.state),
         "gate": found.name,
         "verdict": str(found.verdict),
         "worse_by": found.value,

@@ -57,6 +57,7 @@ def open_rollout(selfheal: Services, spec: ModelSpec, decision: Record, report: 
         now=now,
         look=look if look is not None else NOT_LOOKED,
         skip_steps=skips_steps(spec.rollout, past_rollouts(selfheal.ledger, spec), version, now),
+        expected_distance=report.get("score_distance", 0.0),
     )
     selfheal.ledger.append(rollout.to_record())
     return rollout_of(selfheal.ledger, spec, decision.subject)

@@ -378,6 +378,12 @@ def test_its_record() -> None:
     assert not {"id", "model", "state"} & payload.keys(), "what the record has needs no second place"
 
 
+def test_a_record_from_before_distances_were_expected_is_read() -> None:
+    record = begun().to_record()
+    payload = {name: value for name, value in record.payload.items() if name != "expected_distance"}
+    assert Rollout.from_record(replace(record, payload=payload)).expected_distance == 0.0
+
+
 @pytest.mark.parametrize(
     "change", [{"verdict": "MAYBE"}, {"began": 1}, {"opened_at": None}, {"more": 1}, {"results": [{}]}]
 )

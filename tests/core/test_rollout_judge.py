@@ -10,7 +10,7 @@ import pytest
 from selfheal_assets.core.errors import RolloutError, SelfhealError
 from selfheal_assets.core.gates import GateResult, Verdict
 from selfheal_assets.core.rollout_judge import judge, periods
-from selfheal_assets.core.rollout_look import BUCKETS, ArmCounts, Look, look_of_rows
+from selfheal_assets.core.rollout_look import BUCKETS, ArmCounts, Look, look_of_rows, score_distance
 from selfheal_assets.core.serving_spec import RolloutSpec
 
 SPEC = RolloutSpec(over="requests")
@@ -166,6 +166,23 @@ def test_the_reason_is_that_of_the_verdict() -> None:
 def test_every_margin_is_read(name: str, setting: dict[str, float], one: Look) -> None:
     assert found(name, one).verdict is not PASS
     assert found(name, one, replace(SPEC, **setting)).verdict is PASS
+
+
+@pytest.mark.parametrize(("expected", "verdict"), [(0.0, FAIL), (0.2, DOUBT), (0.45, PASS), (0.9, PASS)])
+def test_scores_may_differ_as_they_did_on_the_holdout(expected: float, verdict: Verdict) -> None:
+    """Half of the champion's scores are above all of the challenger's: a distance of 0.5, and 0.3 more is allowed."""
+    one = look(scores=(*(2_000,) * 10, *(0,) * 10))
+    results = {result.name: result for result in judge(SPEC, one, expected_distance=expected).results}
+    assert results["scores"].verdict is verdict
+    assert results["scores"].value == pytest.approx(0.5)
+    assert results["scores"].threshold == pytest.approx(expected + 0.3)
+    assert f"{expected:.3f} on the holdout" in results["scores"].reason
+
+
+def test_the_distance_is_that_of_the_buckets() -> None:
+    assert score_distance([0.1, 0.1, 0.9], [0.1, 0.9, 0.9, 0.9]) == pytest.approx(2 / 3 - 1 / 4)
+    assert score_distance([0.5, 0.2], [0.2, 0.5]) == 0.0
+    assert math.isnan(score_distance([2.0], [0.5]))
 
 
 def test_alpha_is_shared_out_among_the_periods_for_a_fail_alone() -> None:

@@ -14,7 +14,7 @@ from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.simulator.landing import drop
 from selfheal_assets.simulator.payments import Regime
 
-BATCHES = replace(SPEC, rollout=replace(SPEC.rollout, over="batches", score_distance=0.9))
+BATCHES = replace(SPEC, rollout=replace(SPEC.rollout, over="batches"))
 S = RolloutState
 
 
