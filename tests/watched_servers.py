@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 from selfheal_assets.core.server_reading import Death, Probe, Sample, ServerReading, ServingStatus
@@ -22,8 +23,12 @@ def samples(
     levels: Mapping[str, float] | None = None,
     breaker_open: bool = False,
     business: Mapping[str, tuple[float, float, float]] | None = None,
+    scores: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Sample]:
-    """What a server's metrics say: `slow` of the requests took 0.2 to 0.25 s, the others less than 10 ms."""
+    """What a server's metrics say: `slow` of the requests took 0.2 to 0.25 s, the others less than 10 ms.
+
+    `scores`: by version, how many in each of the equal buckets.
+    """
     outcomes = {"ok": ok, "error": error, "timeout": timeout}
     total = ok + error + timeout
     found = [_sample("selfheal_requests_total", value, model="m", outcome=name) for name, value in outcomes.items()]
@@ -36,6 +41,11 @@ def samples(
             _sample("selfheal_business_sum_total", sum_, version=version),
             _sample("selfheal_business_squares_total", squares, version=version),
         ]
+    for version, counts in (scores or {}).items():
+        upto = [*accumulate(counts), sum(counts)]
+        edges_ = [*(f"{(place + 1) / len(counts)}" for place in range(len(counts))), "+Inf"]
+        arm = {"version": version, "arm": "champion", "rollout": ""}
+        found += [_sample("selfheal_score_bucket", n, le=le, **arm) for le, n in zip(edges_, upto, strict=True)]
     return [*found, _sample("selfheal_breaker_open", float(breaker_open)), _sample("selfheal_ready", 1.0)]
 
 

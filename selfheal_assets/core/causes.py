@@ -28,6 +28,8 @@ class Cause(StrEnum):
     """There is no model yet, and enough to learn the first one from. Not an incident."""
     BENIGN_DRIFT = "benign_drift"
     """The inputs or the scores moved, and the champion is as good as before."""
+    SCORE_SHIFT = "score_shift"
+    """The scores that servers give are not those of the champion's holdout, and no batch or fault says why."""
     UNKNOWN = "unknown"
     """Something was raised, or could not be measured, and no rule explains it. Doubt never touches production."""
     NONE = "none"

@@ -23,6 +23,7 @@ TELLS_NOTHING = frozenset(
         Signal.RISK,
         Signal.CONDITIONAL,
         Signal.PROMOTION,
+        Signal.SERVED_SCORES,
         Derived.STRONG_DRIFT,
     }
 )

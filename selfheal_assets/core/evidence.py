@@ -130,10 +130,11 @@ class Signal(StrEnum):
     BUSINESS = "business"
     """The business metric that is posted to the model server, in the first minutes after a promotion.
 
-    Raised: its mean fell by `serving.max_business_drop` of that of the version before, beyond chance.
-    Unknown: too few values were posted of either version by servers that have run since before the promotion.
-    Blind: after `serving.business_minutes`, and to values that come later than that; to what fell for both versions
-    only because the hour is another one.
+    Raised: its mean since the promotion fell by `serving.max_business_drop` of that of the version before, in the
+    `serving.business_minutes` before the promotion, beyond chance.
+    Unknown: too few values were posted of either, as far as somebody was looking.
+    Blind: after `serving.business_minutes`, and to values that come later than that; to what fell only because the
+    hour is another one.
     """
     RELEASE_FAULT = "release_fault"
     """Whether requests began to fail, or to be late, with a promotion.
@@ -174,6 +175,15 @@ class Signal(StrEnum):
     Unknown: neither requests nor probes came.
     Blind: to features that come and are wrong or old.
     """
+    SERVED_SCORES = "served_scores"
+    """The scores that the champion gave in the last minutes, on all servers, against those on its own holdout.
+
+    Raised: the PSI over 20 equal buckets is larger than `serving.max_score_psi`, in the last `serving.score_minutes`
+    and in as many before.
+    Unknown: too few scores, in either time or on the holdout; it is larger in one of them only; nobody looked for so
+    long, or under this champion; or more than `serving.max_error_share` of the rows had no live features.
+    Blind: to moves within a bucket, and to those that cancel out in the score; to why they moved, and whether it harms.
+    """
 
 
 UNBOUND = frozenset(
@@ -194,6 +204,7 @@ OF_SERVERS = frozenset(
         Signal.FEATURE_STORE,
         Signal.RELEASE_FAULT,
         Signal.BUSINESS,
+        Signal.SERVED_SCORES,
     }
 )
 """Signals about model servers: their statements are about a time, not about a batch."""

@@ -227,6 +227,7 @@ def _never(cause: Cause) -> tuple[str, ...]:
         Cause.BAD_DATA: "retrain: a model must not learn from broken data",
         Cause.BENIGN_DRIFT: "retrain: the champion still performs on the moved data",
         Cause.UPSTREAM_STALLED: "retrain: there is nothing new to learn from",
+        Cause.SCORE_SHIFT: "rollback, retrain: scores alone do not say that the champion does worse",
     }
     return (why[cause],) if cause in why else ()
 

@@ -70,6 +70,8 @@ ActionName = Literal[
     "nothing",
 ]
 Alternatives = Annotated[tuple[ActionName, ...], MinLen(1)]
+Telling = Annotated[tuple[Literal["notify", "escalate", "nothing"], ...], MinLen(1)]
+"""Where there is nothing that a candidate could be judged by, production is not touched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,9 @@ class ActionsSpec:
     """The server fails, or is late."""
     feature_store_fault: Alternatives = ("fallback", "escalate")
     """Features do not come."""
+    score_shift: Telling = ("notify",)
+    """The servers' scores moved, and no batch shows it yet. Scores alone prove no harm, so that nothing may be declared
+    which touches production: a batch that shows harm leads to what is declared for that."""
 
     def __post_init__(self) -> None:
         for cause, actions in vars(self).items():

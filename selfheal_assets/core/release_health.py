@@ -7,7 +7,7 @@ from math import sqrt
 
 from selfheal_assets.core.evidence import Signal, Status
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.core.server_reading import Business
+from selfheal_assets.core.served_counts import Business
 from selfheal_assets.core.serving_health import Assessment
 
 FEWEST_VALUES = 50

@@ -38,7 +38,7 @@ def answering_versions(servers: Sequence[ServerReading]) -> frozenset[str]:
 def _counts(samples: Sequence[Sample], version: str) -> ArmCounts:
     own = [sample for sample in samples if sample.labels.get("version") == version]
     return ArmCounts(
-        scores=_by_bucket(sample for sample in own if sample.name == SCORES),
+        scores=by_bucket(sample for sample in own if sample.name == SCORES),
         errors=int(_sum(own, ERRORS)),
         slow=int(_sum(own, SLOW)),
         answered=int(_sum(own, ANSWERED)),
@@ -54,8 +54,8 @@ def _sum(samples: Iterable[Sample], name: str) -> float:
     return total
 
 
-def _by_bucket(samples: Iterable[Sample]) -> tuple[int, ...]:
-    """From Prometheus' cumulative buckets; what is above 1 is in none of them."""
+def by_bucket(samples: Iterable[Sample]) -> tuple[int, ...]:
+    """Scores by bucket, from Prometheus' cumulative ones; what is above 1 is in none of them."""
     cumulative = dict[float, float]()
     for sample in samples:
         edge = float(sample.labels["le"])

@@ -141,12 +141,19 @@ def _sound(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return (scores >= 0.0) & (scores <= 1.0)
 
 
+def bucketed(scores: npt.NDArray[np.float64]) -> tuple[int, ...]:
+    """How many of the scores (n,) are in each bucket; what is no probability is in none.
+
+    Buckets are closed above, as Prometheus' are: a score of 0.05 is in the first.
+    """
+    bucket = np.clip(np.ceil(scores[_sound(scores)] * BUCKETS).astype(np.int64) - 1, 0, BUCKETS - 1)
+    return tuple(np.bincount(bucket, minlength=BUCKETS).tolist())
+
+
 def _counted(scores: npt.NDArray[np.float64], answers: npt.NDArray[np.bool_]) -> ArmCounts:
-    """Buckets are closed above, as Prometheus' are: a score of 0.05 is in the first."""
     sound = _sound(scores)
-    bucket = np.clip(np.ceil(scores[sound] * BUCKETS).astype(np.int64) - 1, 0, BUCKETS - 1)
     return ArmCounts(
-        scores=tuple(np.bincount(bucket, minlength=BUCKETS).tolist()),
+        scores=bucketed(scores),
         errors=int((~sound).sum()),
         answered=int((answers & sound).sum()),
     )

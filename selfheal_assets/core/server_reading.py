@@ -6,11 +6,6 @@ from datetime import datetime
 from typing import TypeVar
 
 LIVE = "live"
-BUSINESS = {
-    "selfheal_business_total": "values",
-    "selfheal_business_sum_total": "total",
-    "selfheal_business_squares_total": "squares",
-}
 Key = TypeVar("Key")
 
 
@@ -21,15 +16,6 @@ class Sample:
     name: str
     labels: Mapping[str, str]
     value: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Business:
-    """Posted business values of one version."""
-
-    values: float = 0.0
-    total: float = 0.0
-    squares: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +30,6 @@ class ServerCounts:
     """Requests answered or tried, by the seconds within which they were: cumulative, up to infinity."""
     levels: Mapping[str, float] = field(default_factory=dict)
     """Rows by the level of their features."""
-    business: Mapping[str, Business] = field(default_factory=dict)
-    """By version."""
 
     @property
     def least(self) -> float:
@@ -56,7 +40,7 @@ class ServerCounts:
         return self._with(other, 1.0)
 
     def __sub__(self, earlier: "ServerCounts") -> "ServerCounts":
-        """What was counted since; the business values stay those of the whole life."""
+        """What was counted since."""
         return self._with(earlier, -1.0)
 
     def _with(self, other: "ServerCounts", sign: float) -> "ServerCounts":
@@ -67,7 +51,6 @@ class ServerCounts:
             rejected=self.rejected + sign * other.rejected,
             within=_merged(self.within, other.within, sign),
             levels=_merged(self.levels, other.levels, sign),
-            business=self.business,
         )
 
 
@@ -79,7 +62,6 @@ def _merged(one: Mapping[Key, float], other: Mapping[Key, float], sign: float) -
 def counts_of(samples: Sequence[Sample]) -> ServerCounts:
     """The counts of one server's metrics; what they do not have is 0."""
     outcomes, within, levels = dict[str, float](), dict[float, float](), dict[str, float]()
-    business = dict[str, dict[str, float]]()
     for one in samples:
         if one.name == "selfheal_requests_total":
             outcomes[one.labels["outcome"]] = outcomes.get(one.labels["outcome"], 0.0) + one.value
@@ -88,11 +70,8 @@ def counts_of(samples: Sequence[Sample]) -> ServerCounts:
             within[edge] = within.get(edge, 0.0) + one.value
         elif one.name == "selfheal_feature_rows_total":
             levels[one.labels["level"]] = levels.get(one.labels["level"], 0.0) + one.value
-        elif one.name in BUSINESS:
-            business.setdefault(one.labels["version"], {})[BUSINESS[one.name]] = one.value
     answered = {outcome: outcomes.get(outcome, 0.0) for outcome in ("ok", "error", "timeout", "rejected")}
-    told = {version: Business(**values) for version, values in business.items()}
-    return ServerCounts(**answered, within=within, levels=levels, business=told)
+    return ServerCounts(**answered, within=within, levels=levels)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,12 +54,21 @@ class ServingSpec:
     Unit: share of the requests."""
     window_seconds: Positive = 60.0
     """The time over which errors, timeouts and latency are counted."""
+    score_minutes: Positive = 5.0
+    """SERVED_SCORES is about the scores of so many minutes, and those of as many before. Longer: later, and surer."""
+    max_score_psi: Positive = 0.5
+    """SERVED_SCORES is raised when the PSI of both against the champion's holdout is larger. Twice what credit scoring
+    calls a large move (0.25: Siddiqi 2006, Credit Risk Scorecards), as an hour has other requests than a day.
+    Unit: PSI."""
+    min_scores: Count = 1_000
+    """With fewer scores in `score_minutes` nothing is said of them; once something was, half as many are enough.
+    Unit: scores."""
     restarts_per_hour: Count = 3
     """At most so many restarts of a server in an hour; then the incident is escalated. Unit: restarts."""
     max_business_drop: Share = 0.05
     """A release whose business metric falls by this share within `business_minutes` is taken back. Unit: share."""
     business_minutes: Positive = 15.0
-    """See `max_business_drop`."""
+    """See `max_business_drop`; it fell against as many minutes before the promotion."""
 
     def __post_init__(self) -> None:
         no_repeats("serving.context", self.context)

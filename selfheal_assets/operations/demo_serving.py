@@ -35,7 +35,7 @@ SERVING: dict[str, Any] = {
     # All that one process answers lands as one batch, when the process ends.
     "log_rows": 1_000_000,
     "log_minutes": 600,
-    # Live payments follow the scripted world, and it moves: a version's mean over all of its life is no measure.
+    # Live payments follow the scripted world, and it moves: the minutes before a promotion are no measure.
     "max_business_drop": 0.5,
 }
 

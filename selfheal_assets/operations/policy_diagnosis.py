@@ -62,7 +62,7 @@ def columns() -> str:
         f"Of {_named(LATEST)} the newest statement alone counts.",
         f"{_named(UNBOUND)} stand when another champion serves; all others are about one champion, and begin anew "
         "with the next.",
-        f"{_named(TELLS_NOTHING)} open no incident by themselves.",
+        f"{_named(TELLS_NOTHING)} by themselves open no incident without a cause.",
     ]
     return "\n\n".join([table, *parts])
 

@@ -19,7 +19,8 @@ class Reference:
 
     rows: "pd.DataFrame"
     profile: dict[str, Any]
-    """Keys: metric, metric_name, importance (share of gain by feature), decision_id, batch_ids."""
+    """Keys: metric, metric_name, importance (share of gain by feature), score_counts (of its holdout, by bucket),
+    decision_id, batch_ids."""
 
 
 def champion(services: Services, spec: ModelSpec) -> ModelVersion | None:
@@ -32,6 +33,12 @@ def reference_of(services: Services, spec: ModelSpec, version: str) -> Reference
     if profile is None:
         return None
     return Reference(rows=services.batches.read(spec.name, "reference", version), profile=profile)
+
+
+def reference_scores(services: Services, spec: ModelSpec, version: str) -> list[int] | None:
+    """The version's scores on its own holdout, counted in the buckets of the servers' histograms; no rows are read."""
+    profile = services.batches.read_document(spec.name, f"reference-{version}")
+    return profile.get("score_counts") if profile else None
 
 
 def reference_rows(services: Services, spec: ModelSpec) -> "pd.DataFrame | None":

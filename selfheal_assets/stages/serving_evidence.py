@@ -8,10 +8,14 @@ from selfheal_assets.core.incident import OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import RecordKind
 from selfheal_assets.core.release_health import Release, assess_business, assess_release_fault
-from selfheal_assets.core.server_reading import Business, ServingStatus, counts_of
+from selfheal_assets.core.served_counts import Business
+from selfheal_assets.core.served_past import ServedPast
+from selfheal_assets.core.served_scores import assess_served_scores, lately
+from selfheal_assets.core.server_reading import ServingStatus
 from selfheal_assets.core.server_window import ServerWindow
 from selfheal_assets.core.serving_health import START_SECONDS, Assessment, assess
 from selfheal_assets.ports import Ledger, Services
+from selfheal_assets.stages.champion import reference_scores
 from selfheal_assets.stages.situation import serving
 
 EVIDENCE_READ = 200
@@ -25,10 +29,13 @@ RECORDED = (
     Signal.FEATURE_STORE,
     Signal.RELEASE_FAULT,
     Signal.BUSINESS,
+    Signal.SERVED_SCORES,
 )
 
 
-def serving_evidence(selfheal: Services, spec: ModelSpec, status: ServingStatus, window: ServerWindow) -> str:
+def serving_evidence(
+    selfheal: Services, spec: ModelSpec, status: ServingStatus, window: ServerWindow, past: ServedPast
+) -> str:
     """What was found, in words. Records what is new of it, all in one append."""
     ledger, now = selfheal.ledger, window.newest.at
     champion, _ = serving(ledger, spec)
@@ -39,7 +46,9 @@ def serving_evidence(selfheal: Services, spec: ModelSpec, status: ServingStatus,
     release = _release(ledger, spec, champion)
     if release is not None:
         before = _raised_at(_stated(ledger, spec, release.previous), release.at)
-        found += _of_release(spec, release, found, before, stated.get(Signal.RELEASE_FAULT, ()), status, now)
+        found += _of_release(spec, release, found, before, stated.get(Signal.RELEASE_FAULT, ()), past, now)
+    if champion is not None:
+        found.append(_of_scores(selfheal, spec, champion, found, stated.get(Signal.SERVED_SCORES, ()), past, now))
     words = []
     place, records = ledger.head().sequence, []
     for one in found:
@@ -107,13 +116,28 @@ def _of_release(
     found: Sequence[Assessment],
     before: Collection[Signal],
     said: Sequence[Evidence],
-    status: ServingStatus,
+    past: ServedPast,
     now: datetime,
 ) -> list[Assessment]:
     standing = bool(said) and said[0].status is Status.RAISED
     fault = assess_release_fault(spec, release, found, before, now, standing=standing)
-    business = assess_business(spec, release, _business(status), now)
+    business = assess_business(spec, release, _business(spec, release, past, now), now)
     return [one for one in (fault, business) if one is not None]
+
+
+def _of_scores(
+    selfheal: Services,
+    spec: ModelSpec,
+    champion: str,
+    found: Sequence[Assessment],
+    said: Sequence[Evidence],
+    past: ServedPast,
+    now: datetime,
+) -> Assessment:
+    store = next(one.status for one in found if one.signal is Signal.FEATURE_STORE)
+    reference = reference_scores(selfheal, spec, champion)
+    served = lately(spec, past, champion, now)
+    return assess_served_scores(spec, reference, served, store, said[0].status if said else None)
 
 
 def _raised_at(stated: Mapping[Signal, Sequence[Evidence]], at: datetime) -> set[Signal]:
@@ -122,16 +146,14 @@ def _raised_at(stated: Mapping[Signal, Sequence[Evidence]], at: datetime) -> set
     return {signal for signal, said in before.items() if said and said[0].status is Status.RAISED}
 
 
-def _business(status: ServingStatus) -> dict[str, Business]:
-    """Of all servers that answered, by version."""
-    total: dict[str, Business] = {}
-    for reading in status.servers:
-        for version, more in counts_of(reading.samples or ()).business.items():
-            had = total.get(version, Business())
-            total[version] = Business(
-                values=had.values + more.values, total=had.total + more.total, squares=had.squares + more.squares
-            )
-    return total
+def _business(spec: ModelSpec, release: Release, past: ServedPast, now: datetime) -> dict[str, Business]:
+    """Of the new version since its promotion, and of the one before in as long a time as it is watched for, before."""
+    before = release.at - timedelta(minutes=spec.serving.business_minutes)
+    # The first span under the new version begins at the last look before its promotion.
+    return {
+        release.version: past.posted_between(release.version, before, now),
+        release.previous: past.posted_between(release.previous, before, release.at),
+    }
 
 
 def _evidence(spec: ModelSpec, one: Assessment, version: str | None, now: datetime) -> Evidence:

@@ -7,6 +7,7 @@ from selfheal_assets.core.gates import Verdict
 from selfheal_assets.core.incident import OutcomeStatus
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record
+from selfheal_assets.core.rollout_look import bucketed
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.candidates import candidate_of
 from selfheal_assets.stages.champion import CHAMPION, PREVIOUS, SCORE, champion
@@ -119,11 +120,13 @@ def _reference(
     held_out = rows[SPLIT] == HOLDOUT
     rows[SCORE] = float("nan")
     rows.loc[held_out, SCORE] = model.score(rows.loc[held_out, selfheal.features.names(spec)])
+    scores = rows[SCORE].to_numpy(dtype="float64")
     return rows, {
         "decision_id": decision.subject,
         "metric_name": spec.performance.metric,
         "metric": report["metric"],
         "importance": report["importance"],
+        "score_counts": list(bucketed(scores)),
         "batch_ids": list(dict.fromkeys(rows[BATCH])),
         "detector": spec.drift.detector,
     }

@@ -21,6 +21,7 @@ WELL, ONCE, PERSISTENT, DOUBT = State.CLEAR, State.RAISED, State.PERSISTENT, Sta
 HARM, STRONG = Derived.HARM, Derived.STRONG_DRIFT
 S, C = Signal, Cause
 
+EXPLAINED = {cause: (C.SCORE_SHIFT, cause) for cause in C}
 Row = tuple[Mapping[Column, State], list[tuple[Cause, Cause | None]]]
 BY_RULE: list[Row] = [
     # In the order of RULES: what each column shows, and the causes, gravest first, with what explains them.
@@ -47,6 +48,7 @@ BY_RULE: list[Row] = [
     ({S.TRAINING: ONCE, HARM: WELL}, [(C.TRAINING_FAULT, None)]),
     ({S.DRIFT: PERSISTENT, HARM: WELL}, [(C.BENIGN_DRIFT, None)]),
     ({S.SCORE_DRIFT: PERSISTENT, HARM: WELL, S.DRIFT: WELL}, [(C.BENIGN_DRIFT, None)]),
+    ({S.SERVED_SCORES: ONCE, HARM: WELL, S.DRIFT: WELL, S.SCORE_DRIFT: WELL}, [(C.SCORE_SHIFT, None)]),
 ]
 TOGETHER: list[Row] = [
     ({HARM: WELL, S.DRIFT: WELL}, [(C.NONE, None)]),
@@ -81,6 +83,21 @@ TOGETHER: list[Row] = [
     ({S.BUSINESS: ONCE, S.ERRORS: ONCE}, [(C.BAD_RELEASE, None), (C.SERVING_FAULT, None)]),
     ({S.RELEASE_FAULT: ONCE, S.FEATURE_STORE: ONCE}, [(C.BAD_RELEASE, None), (C.FEATURE_STORE_FAULT, None)]),
     ({HARM: WELL, S.ERRORS: ONCE, S.LATENCY: ONCE}, [(C.SERVING_FAULT, None), (C.SERVING_FAULT, None)]),
+    # Scores that moved are told only where nothing else is: a batch knows more, and faults explain them.
+    ({S.SERVED_SCORES: ONCE}, [(C.SCORE_SHIFT, None)]),
+    ({S.SERVED_SCORES: DOUBT, HARM: WELL, S.DRIFT: WELL}, [(C.NONE, None)]),
+    ({S.SERVED_SCORES: ONCE, S.ERRORS: ONCE}, [(C.SERVING_FAULT, None), (C.SCORE_SHIFT, None)]),
+    ({S.SERVED_SCORES: ONCE, S.FEATURE_STORE: ONCE}, [(C.FEATURE_STORE_FAULT, None), EXPLAINED[C.FEATURE_STORE_FAULT]]),
+    ({S.SERVED_SCORES: ONCE, S.QUALITY: ONCE}, [(C.BAD_DATA, None), EXPLAINED[C.BAD_DATA]]),
+    ({S.SERVED_SCORES: ONCE, S.RELEASE_FAULT: ONCE}, [(C.BAD_RELEASE, None), EXPLAINED[C.BAD_RELEASE]]),
+    ({S.SERVED_SCORES: ONCE, S.BUSINESS: ONCE}, [(C.BAD_RELEASE, None), EXPLAINED[C.BAD_RELEASE]]),
+    ({S.SERVED_SCORES: ONCE, HARM: PERSISTENT, S.DRIFT: ONCE}, [(C.HARMFUL_DRIFT, None)]),
+    ({S.SERVED_SCORES: ONCE, HARM: PERSISTENT, S.DRIFT: WELL}, [(C.CONCEPT_DRIFT, None)]),
+    ({S.SERVED_SCORES: ONCE, HARM: WELL, S.SCORE_DRIFT: ONCE}, [(C.BENIGN_DRIFT, None)]),
+    ({S.SERVED_SCORES: ONCE, HARM: DOUBT, S.DRIFT: ONCE}, [(C.UNKNOWN, None)]),
+    ({S.SERVED_SCORES: ONCE, HARM: ONCE, S.DRIFT: WELL}, [(C.UNKNOWN, None)]),
+    ({S.SERVED_SCORES: ONCE, HARM: WELL, S.PRIOR: ONCE}, [(C.UNKNOWN, None)]),
+    ({S.SERVED_SCORES: ONCE, HARM: WELL, S.RELEASE: ONCE}, [(C.UNKNOWN, None)]),
 ]
 
 
@@ -344,7 +361,9 @@ def test_what_is_raised_and_believed_is_accounted_for(evidence: list[Evidence]) 
             or column is Derived.HARM
             or any(column in rule.explains for rule in RULES if rule.cause in {d.cause for d in found})
         )
-    assert bool(view.raised()) == (found[0].cause is not C.NONE and bool(found[0].batch_ids))
+    shifted = found[0].cause is C.SCORE_SHIFT
+    assert shifted <= (not view.raised()), "it is the last that is told"
+    assert (bool(view.raised()) or shifted) == (found[0].cause is not C.NONE and bool(found[0].batch_ids))
 
 
 @given(evidences)

@@ -59,6 +59,7 @@ def decided(one: Incident | None = None, model: ModelSpec = SPEC, **changes: Any
         (Cause.CONCEPT_DRIFT, [A.REINSTATE, A.RETRAIN]),
         (Cause.TRAINING_FAULT, [A.ESCALATE]),
         (Cause.BENIGN_DRIFT, [A.NOTHING]),
+        (Cause.SCORE_SHIFT, [A.NOTIFY]),
         (Cause.UNKNOWN, [A.NOTHING]),
         (Cause.NO_CHAMPION, [A.NOTHING]),
         (Cause.NONE, [A.NOTHING]),
@@ -145,6 +146,11 @@ def test_an_escalation_is_held_by_nothing() -> None:
         (incident(Cause.BAD_DATA), ("0",), ["retrain: a model must not learn from broken data"]),
         (incident(Cause.BENIGN_DRIFT), ("0",), ["retrain: the champion still performs on the moved data"]),
         (incident(Cause.UPSTREAM_STALLED), ("0",), ["retrain: there is nothing new to learn from"]),
+        (
+            incident(Cause.SCORE_SHIFT),
+            ("0",),
+            ["rollback, retrain: scores alone do not say that the champion does worse"],
+        ),
         (incident(Cause.PRIOR_SHIFT), ("0",), ["retrain: only if recalibrate does not help"]),
     ],
 )

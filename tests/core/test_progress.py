@@ -39,6 +39,7 @@ OWN: dict[Cause, tuple[Column, ...]] = {
     C.CONCEPT_DRIFT: (HARM,),
     C.TRAINING_FAULT: (S.TRAINING,),
     C.BENIGN_DRIFT: (S.DRIFT, S.SCORE_DRIFT),
+    C.SCORE_SHIFT: (S.SERVED_SCORES,),
     C.UNKNOWN: (HARM,),
 }
 """The signals that an incident of the cause waits for."""

@@ -9,7 +9,7 @@ from watched_servers import BEGIN
 
 from selfheal_assets.core.evidence import Signal, Status
 from selfheal_assets.core.release_health import Release, assess_business, assess_release_fault
-from selfheal_assets.core.server_reading import Business
+from selfheal_assets.core.served_counts import Business
 from selfheal_assets.core.serving_health import Assessment
 
 CLEAR, RAISED, UNKNOWN = Status.CLEAR, Status.RAISED, Status.UNKNOWN

@@ -179,6 +179,46 @@ def test_a_store_that_stays_away_until_its_last_answers_are_too_old_is_a_persons
     assert life.look(feature_store=CLEAR).state(C.FEATURE_STORE_FAULT) is S.RESOLVED
 
 
+def test_scores_that_moved_are_told_to_people_and_end_by_themselves() -> None:
+    life = served(heals_per_day=1, cooldown_minutes=600.0).look(served_scores=RAISED)
+    assert life.state(C.SCORE_SHIFT) is S.VERIFYING
+    assert life.tried(C.SCORE_SHIFT) == [(Action.NOTIFY, Result.ACTED)]
+    life.look(served_scores=RAISED).look(served_scores=UNKNOWN)
+    assert life.state(C.SCORE_SHIFT) is S.VERIFYING, "doubt does not clear"
+    life.look(served_scores=CLEAR)
+    assert life.state(C.SCORE_SHIFT) is S.RESOLVED
+    assert life.tried(C.SCORE_SHIFT) == [(Action.NOTIFY, Result.VERIFIED)]
+    assert not life.situation().heals
+    assert [str(d.payload["action"]) for d in life.decisions()] == ["notify"]
+
+
+def test_soon_after_a_promotion_too_nothing_is_taken_back_for_scores_alone() -> None:
+    life = released().look(served_scores=RAISED)
+    assert C.BAD_RELEASE not in life.incidents
+    assert life.tried(C.SCORE_SHIFT) == [(Action.NOTIFY, Result.ACTED)]
+
+
+def test_what_a_batch_shows_takes_the_place_of_scores_that_moved_and_is_healed_as_ever() -> None:
+    life = served(heals_per_day=1, cooldown_minutes=600.0).look(served_scores=RAISED)
+    life.see(**HARMED).look(served_scores=RAISED)
+    assert life.state(C.SCORE_SHIFT) is S.VERIFYING, "that has no name yet"
+    life.see(**HARMED).settle()
+    assert life.state(C.HARMFUL_DRIFT) is S.HEALING
+    assert life.state(C.SCORE_SHIFT) is S.RESOLVED
+    assert "taken for harmful_drift" in life.incidents[C.SCORE_SHIFT].reason
+    assert not any(is_look(batch) for batch in life.incidents[C.HARMFUL_DRIFT].batch_ids), "no batch to learn from"
+    life.look(served_scores=RAISED)
+    assert len(life.every(C.SCORE_SHIFT)) == 1
+
+
+@pytest.mark.parametrize("first", [{"drift": RAISED, "performance": UNKNOWN}, {"quality": RAISED}, {"prior": RAISED}])
+def test_scores_that_move_after_a_batch_did_are_no_incident_of_their_own(first: dict[str, Status]) -> None:
+    life = served()
+    life.see(**{**WELL, **first})
+    assert isinstance(life.look(served_scores=RAISED), Served)
+    assert C.SCORE_SHIFT not in life.incidents
+
+
 def test_a_fallback_holds_up_no_heal() -> None:
     life = served().look(feature_store=RAISED)
     life.see(**HARMED).see(**HARMED).settle()

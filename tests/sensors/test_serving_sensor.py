@@ -184,7 +184,8 @@ def test_a_healthy_server_is_stated_once_however_often_it_is_looked_at(world: Wo
     for _ in range(30):
         world.told.count(ok=20)
         world.tick()
-    assert world.stated() == [(s, CLEAR) for s in ("errors", "timeouts", "latency", "feature_store")]
+    well = [(s, CLEAR) for s in ("errors", "timeouts", "latency", "feature_store")]
+    assert world.stated() == [*well, ("served_scores", UNKNOWN)], "nothing is kept of the champion's own scores"
     assert world.told.probes == 30
     assert world.evidence(Signal.FEATURE_STORE).champion_version is None
     assert world.evidence(Signal.ERRORS).champion_version == "1"
@@ -338,13 +339,37 @@ def test_a_fault_that_stood_before_the_promotion_is_not_its(world: World) -> Non
 
 def test_a_business_metric_that_falls_with_a_promotion_is_stated(world: World) -> None:
     world.listen()
+    world.told.counts["business"] = {"1": (9000.0, 9000.0, 9000.0)}
+    world.tick()
+    world.told.counts["business"] = {"1": (11_000.0, 10_000.0, 10_000.0), "2": (700.0, 0.0, 0.0)}
+    world.tick()
     world.promote("2", "1")
-    world.told.counts["business"] = {"1": (2000.0, 1000.0, 1000.0), "2": (2000.0, 800.0, 800.0)}
+    world.tick()
+    assert world.evidence(Signal.BUSINESS).status is UNKNOWN, "what it met in its rollout is no word on it alone"
+    world.told.counts["business"] = {"1": (11_000.0, 10_000.0, 10_000.0), "2": (2700.0, 800.0, 800.0)}
     world.tick()
     found = world.evidence(Signal.BUSINESS)
     assert (found.status, found.value) == (RAISED, pytest.approx(0.2))
     world.healed()
     assert world.incident(Cause.BAD_RELEASE).tried[-1].action is Action.ROLLBACK
+
+
+def test_business_values_of_another_hour_are_not_compared_with(world: World) -> None:
+    """The version before was better this morning, and as good as the new one of late."""
+    world.listen()
+    world.told.counts["business"] = {"1": (9000.0, 9000.0, 9000.0)}
+    world.tick()
+    world.told.counts["business"] = {"1": (99_000.0, 99_000.0, 99_000.0)}
+    world.tick()
+    world.tick(1_800.0)
+    world.told.counts["business"] = {"1": (101_000.0, 99_800.0, 99_800.0)}
+    world.tick()
+    world.promote("2", "1")
+    world.tick()
+    world.told.counts["business"] = {**world.told.counts["business"], "2": (2000.0, 790.0, 790.0)}
+    world.tick()
+    assert world.evidence(Signal.BUSINESS).status is CLEAR
+    assert "was 0.4000 (2000)" in world.evidence(Signal.BUSINESS).reason
 
 
 def test_a_feature_store_that_is_away_is_stated_and_waited_for(world: World) -> None:

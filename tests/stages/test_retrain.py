@@ -22,6 +22,7 @@ from selfheal_assets.operations.in_process import InProcessLoop
 from selfheal_assets.project import MODELS, PROJECT
 from selfheal_assets.simulator.landing import simulate
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
+from selfheal_assets.stages.champion import SCORE, reference_scores
 from selfheal_assets.stages.governance import GOVERNED, again, is_governed
 from selfheal_assets.wiring import Services
 
@@ -74,7 +75,10 @@ def test_the_first_champion_is_promoted_with_its_reference_and_trail(loop: InPro
     profile = loop.services.batches.read_document("payments", "reference-1")
     assert profile is not None
     assert profile["metric"] == champion.metric
-    assert len(loop.services.batches.read("payments", "reference", "1")) > 0
+    reference = loop.services.batches.read("payments", "reference", "1")
+    assert reference_scores(loop.services, loop.spec, "1") == profile["score_counts"]
+    assert sum(profile["score_counts"]) == reference[SCORE].notna().sum() > 0
+    assert reference_scores(loop.services, loop.spec, "2") is None
     run_id = loop.instance.get_runs(dg.RunsFilter(job_name="payments_retrain"))[0].run_id
     import mlflow
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from selfheal_assets.core.errors import SelfhealError
 from selfheal_assets.core.statistics.metrics import FloatArray, as_floats
 
 
@@ -30,7 +31,7 @@ def psi_of_numbers(reference: npt.ArrayLike, batch: npt.ArrayLike, bins: int = 1
     counts = [
         np.bincount(np.searchsorted(breaks, side, side="right"), minlength=len(breaks) + 1) for side in (before, after)
     ]
-    return _psi(counts[0].astype(np.float64), counts[1].astype(np.float64))
+    return psi_of_counts(*counts)
 
 
 def psi_of_categories(reference: Iterable[object], batch: Iterable[object]) -> float:
@@ -42,7 +43,7 @@ def psi_of_categories(reference: Iterable[object], batch: Iterable[object]) -> f
     if not before or not after:
         return float("nan")
     categories = sorted(before.keys() | after.keys())
-    return _psi(*(np.array([side[category] for category in categories], dtype=np.float64) for side in (before, after)))
+    return psi_of_counts(*([side[category] for category in categories] for side in (before, after)))
 
 
 def _breaks(reference: FloatArray, bins: int) -> FloatArray:
@@ -58,7 +59,19 @@ def _breaks(reference: FloatArray, bins: int) -> FloatArray:
     return np.unique(np.concatenate([starts if repeats[-1] > 1 else starts[:-1], ends]))
 
 
-def _psi(before: FloatArray, after: FloatArray) -> float:
+def psi_of_counts(reference: npt.ArrayLike, batch: npt.ArrayLike) -> float:
+    """PSI of two histograms of the same bins, counts (bins,) each; nan when either side has none.
+
+    Raises SelfhealError when the bins differ in number or a count is negative.
+    """
+    before, after = as_floats("reference", reference), as_floats("batch", batch)
+    if len(before) != len(after) or not (before >= 0).all() or not (after >= 0).all():
+        raise SelfhealError(
+            f"two histograms must have the same bins and no negative count; received {before.tolist()} and "
+            f"{after.tolist()}. Count both by the same edges."
+        )
+    if not before.any() or not after.any():
+        return float("nan")
     used = (before > 0) | (after > 0)
     p = np.maximum(before[used], 0.5) / before.sum()
     q = np.maximum(after[used], 0.5) / after.sum()
