@@ -204,7 +204,9 @@ def _probe(folder: Path, rows: Path, out: Path) -> None:
         )
     except (subprocess.SubprocessError, OSError) as error:
         last_line = ((getattr(error, "stderr", None) or "").strip() or str(error)).splitlines()[-1]
+        code = getattr(error, "returncode", 0)
+        ended = f", terminated by signal {-code}," if code < 0 else ""
         raise TrainingError(
             f"a saved model must load and score in a fresh process within {RELOAD_TIMEOUT_SECONDS} s; "
-            f"received {last_line!r} for {folder}. Do not promote it; train again."
+            f"received {last_line!r}{ended} for {folder}. Do not promote it; train again."
         ) from error

@@ -16,6 +16,7 @@ from selfheal_assets.adapters.xgboost_trainer import (
     newest_rows,
 )
 from selfheal_assets.core.errors import TrainingError
+from selfheal_assets.core.failures import FailureClass, classify
 from selfheal_assets.core.model_spec import DataSpec, FeaturesSpec, ModelSpec, TrainingSpec
 from selfheal_assets.ports import LabelledRows, TunedParameters
 
@@ -173,6 +174,17 @@ def test_a_fresh_process_gives_the_same_scores(rows: LabelledRows, model: XGBoos
 def test_a_reload_that_fails_is_reported_in_our_words(rows: LabelledRows, tmp_path) -> None:
     with pytest.raises(TrainingError, match="must load and score in a fresh process"):
         XGBoostTrainer().reload_scores(tmp_path / "nothing here", rows.features)
+
+
+def test_a_reload_that_a_signal_ends_is_worth_another_try(rows: LabelledRows, tmp_path, monkeypatch) -> None:
+    """A library that aborts a process says nothing of the model."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nkill -ABRT $$\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    with pytest.raises(TrainingError, match="terminated by signal 6") as caught:
+        XGBoostTrainer().reload_scores(tmp_path, rows.features)
+    assert classify([("TrainingError", str(caught.value))]) is FailureClass.TRANSIENT
 
 
 @pytest.mark.parametrize("damage", ["no schema", "no booster", "truncated", "other schema"])
