@@ -48,3 +48,14 @@ def publish(text: str, write: Path | None) -> None:
     if write is not None:
         write.parent.mkdir(parents=True, exist_ok=True)
         write.write_text(text + "\n", encoding="utf-8")
+
+
+def publish_between(text: str, write: Path | None, begin: str, end: str) -> None:
+    """To stdout, and between the marks of the document where one is given. ValueError when it lacks them."""
+    print(text, flush=True)
+    if write is not None:
+        before, _, rest = write.read_text(encoding="utf-8").partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"{write} must have the marks {begin} and {end}, in this order; add them.")
+        write.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")

@@ -13,6 +13,7 @@ from selfheal_assets.cli_incidents import approve, incidents, reject
 from selfheal_assets.cli_ledger import ledger
 from selfheal_assets.cli_policy import policy
 from selfheal_assets.cli_rehearse import rehearse
+from selfheal_assets.cli_retention import retention
 from selfheal_assets.cli_rollout import rollout
 from selfheal_assets.cli_serve import serve
 from selfheal_assets.core.errors import SelfhealError
@@ -31,6 +32,7 @@ app.command()(rehearse)
 app.command()(serve)
 app.command()(policy)
 app.command()(doctor)
+app.command()(retention)
 app.add_typer(flags, name="flags")
 app.add_typer(rollout, name="rollout")
 app.add_typer(cluster, name="cluster")

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     """
     dagster_url: str | None = None
     """Address of the Dagster UI, for links in notifications."""
+    keep_runs_days: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 90.0
+    """For how long Dagster keeps a finished run, its events and its logs. What is still needed stays longer, and the
+    ledger for ever (docs/fleet.md).
+    """
 
     @classmethod
     def settings_customise_sources(

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.declared_yaml import loaded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +19,7 @@ def load_types(folders: Sequence[Path], spec: ModelSpec) -> dict[str, str]:
     file = next((path for folder in folders if (path := folder / f"{spec.name}.yml").is_file()), None)
     if file is None:
         return {}
-    declared = yaml.safe_load(file.read_text(encoding="utf-8"))
+    declared = loaded(file.read_text(encoding="utf-8"))
     return {
         column["name"]: column["data_type"]
         for model in declared["models"]

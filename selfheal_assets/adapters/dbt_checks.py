@@ -16,6 +16,7 @@ from selfheal_assets.adapters.sql_checks import REF, Declared, read_singular
 from selfheal_assets.core.errors import SpecError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check, Scope
+from selfheal_assets.declared_yaml import composed, value_of
 
 
 def load_checks(folders: Sequence[Path], spec: ModelSpec) -> list[Check]:
@@ -117,7 +118,7 @@ class _Schema:
 
     def read(self) -> list[Declared]:
         try:
-            root = yaml.compose(self.path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            root = composed(self.path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             line = mark.line + 1 if (mark := getattr(error, "problem_mark", None)) else 1
             received = " ".join(str(getattr(error, "problem", None) or error).split())
@@ -265,15 +266,13 @@ class _Schema:
         return entries
 
     def _items(self, node: yaml.Node | None) -> list[yaml.Node]:
-        if isinstance(node, yaml.SequenceNode):
-            return list(node.value)
-        if node is not None:
+        if node is not None and not isinstance(node, yaml.SequenceNode):
             self._mistake(node, "models, columns and data_tests must be lists", self._value(node), "use '- '")
-        return []
+        return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
     def _value(self, node: yaml.Node) -> Any:
         try:
-            return yaml.SafeLoader("").construct_object(node, deep=True)
+            return value_of(node)
         except (yaml.YAMLError, ValueError) as error:
             self._mistake(node, "a value must be plain YAML", str(error), "write text, a number or a timestamp")
             return None

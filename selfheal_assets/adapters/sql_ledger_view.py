@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 from selfheal_assets.adapters.ledger_database import LedgerDatabase
 from selfheal_assets.adapters.ledger_payload import past_is_read_only
 from selfheal_assets.adapters.ledger_tables import tables, to_link, to_record
+from selfheal_assets.adapters.open_batches import OpenBatches
 from selfheal_assets.core.ledger_chain import GENESIS, Head, Link
-from selfheal_assets.core.record import OPENING, Record, RecordKind
+from selfheal_assets.core.record import Record, RecordKind
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, FromClause, Row, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select
+
+SUBJECTS = 500
+"""Looked up in one query; databases limit the parameters of a statement."""
 
 
 class SqlLedgerView:
@@ -20,6 +24,7 @@ class SqlLedgerView:
     def __init__(self, database: LedgerDatabase, until: int | None = None) -> None:
         self._database = database
         self._until = until
+        self._open = OpenBatches()
 
     @cached_property
     def _records(self) -> "FromClause":
@@ -113,20 +118,14 @@ class SqlLedgerView:
         return self._fetch(query if self._until is None else query.where(columns.sequence + 0 <= self._until))
 
     def open_batches(self, model: str, limit: int) -> list[Record]:
-        import sqlalchemy as sa
-
-        columns = self._records.c
-        opened, kind = self._records.alias("opened").c, RecordKind.BATCH_REGISTERED
-        still_open = sa.select(opened.subject).where(
-            opened.model == model, opened.kind.in_(OPENING), ~self._followed_by(opened, RecordKind.BATCH_CLOSED)
-        )
-        query = (
-            self._select(model, kind)
-            .where(columns.subject.in_(still_open), ~self._followed_by(columns, kind))
-            .order_by(columns.event_time, columns.sequence)
-            .limit(limit)
-        )
-        return self._fetch(query)
+        with self._database.reading() as connection:
+            # In one transaction: the place in the ledger, and what is open there.
+            until = self._until if self._until is not None else _newest(connection)
+            found = self._open.of(connection, model, until)
+        pages = (found[first : first + SUBJECTS] for first in range(0, len(found), SUBJECTS))
+        kind = RecordKind.BATCH_REGISTERED
+        opened = [record for page in pages for record in self.current(model, kind, page).values()]
+        return sorted(opened, key=lambda record: (record.event_time, record.sequence))[:limit]
 
     def _all_after(self, sequence: int, limit: int) -> "Select[Any]":
         import sqlalchemy as sa
@@ -157,3 +156,10 @@ class SqlLedgerView:
         if self._until is not None and (found.sequence is None or found.sequence > self._until):
             return Head(last, found.newest_hash or GENESIS, last)
         return Head(found.sequence or 0, found.hash or "", last)
+
+
+def _newest(connection: "Connection") -> int:
+    """The number of the newest record; 0 in an empty ledger."""
+    import sqlalchemy as sa
+
+    return connection.scalar(sa.select(sa.func.max(tables().records.c.sequence))) or 0

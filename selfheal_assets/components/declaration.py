@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from selfheal_assets.core.errors import SpecError
 from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.declared_yaml import composed, loaded
 
 COMPONENT = "selfheal_assets.components.self_healing_model.SelfHealingModel"
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -67,7 +68,7 @@ def _read(path: Path) -> tuple[yaml.Node, Any]:
     """The file's nodes, which know their lines, and its values."""
     try:
         text = path.read_text(encoding="utf-8")
-        root, declared = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        root, declared = composed(text), loaded(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         raise SpecError(

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval, MinLen
@@ -259,5 +260,9 @@ class ModelSpec:
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with any field: the code version of the model's assets."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

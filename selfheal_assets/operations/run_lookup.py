@@ -19,7 +19,7 @@ def runs_of_case(home: Path, case: "CaseFile") -> "Runs":
     """The ids of the runs of everything that was tried about the incident."""
     from selfheal_assets.sensors.incident_reports import runs_of
 
-    with _instance(home) as instance:
+    with home_instance(home) as instance:
         return runs_of(instance, case)
 
 
@@ -28,12 +28,13 @@ def run_counter(home: Path) -> Iterator[Callable[[str], int]]:
     """A function from a decision's id to the number of its runs."""
     from selfheal_assets.sensors.runs import runs_with_tag
 
-    with _instance(home) as instance:
+    with home_instance(home) as instance:
         yield lambda decision: runs_with_tag(instance, DECISION_TAG, decision)
 
 
 @contextmanager
-def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
+def home_instance(home: Path) -> "Iterator[dg.DagsterInstance]":
+    """The instance of the home. Raises HomeError where there is none."""
     from dagster import DagsterInstance
 
     folder = home / "dagster"

@@ -8,6 +8,7 @@ from itertools import takewhile
 
 import dagster as dg
 from dagster import DagsterEventType
+from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
@@ -42,16 +43,22 @@ def sensor_facts(
 ) -> list[SensorFact]:
     """Of those that the daemon has met; one that was never evaluated has no state to be judged by."""
     intervals = {sensor.name: timedelta(seconds=sensor.minimum_interval_seconds or 30) for sensor in watched}
-    every = context.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
-    states = [state for state in every if state.name in intervals and _is_here(context, state)]
+    states = _states(context, list(intervals))
     ticks = context.instance.get_batch_ticks([state.selector_id for state in states], limit=TICKS_READ)
     return [_sensor(state, ticks.get(state.selector_id, ()), intervals[state.name], now) for state in states]
 
 
-def _is_here(context: dg.SensorEvaluationContext, state: InstigatorState) -> bool:
-    """Another code location of the same instance may have sensors of the same names."""
-    here = context.code_location_origin
-    return here is None or state.repository_selector.location_name == here.location_name
+def _states(context: dg.SensorEvaluationContext, names: Sequence[str]) -> list[InstigatorState]:
+    """Asked for one by one where Dagster says which location this is: all of them are those of every model."""
+    here, repository = context.code_location_origin, context.repository_name
+    if here is None or repository is None:
+        every = context.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+        return [state for state in every if state.name in names]
+    selectors = [
+        InstigatorSelector(location_name=here.location_name, repository_name=repository, name=name) for name in names
+    ]
+    found = [context.instance.get_instigator_state("", selector.get_id()) for selector in selectors]
+    return [state for state in found if state is not None]
 
 
 def _sensor(state: InstigatorState, ticks: Sequence[InstigatorTick], interval: timedelta, now: datetime) -> SensorFact:

@@ -7,6 +7,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.stages.identity import MODEL_TAG, key
+from selfheal_assets.stages.model_job import ModelJob
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 """What `dg.define_asset_job` gives."""
@@ -22,7 +23,7 @@ PROMOTED = ("champion_model", "reference_data")
 
 def _job(spec: ModelSpec, name: str, assets: tuple[str, ...], description: str) -> AssetJob:
     keys = dg.AssetSelection.assets(*(key(spec, asset) for asset in assets))
-    return dg.define_asset_job(
+    return ModelJob(
         f"{spec.name}_{name}",
         selection=keys | dg.AssetSelection.checks_for_assets(*(key(spec, asset) for asset in assets)),
         description=description,

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
+from types import SimpleNamespace
+from typing import cast
 
 import dagster as dg
 import pytest
@@ -183,6 +185,22 @@ class TestSensors:
         Ticks(loop, "payments_labels").state()
         later(days=1)
         assert look(loop).startswith("payments_watchdog: nothing to report; 0 suspicions")
+
+    def test_the_same_sensors_are_met_where_dagster_says_which_location_this_is(self, loop: FailingRuns) -> None:
+        """Without reading the states of every other model's."""
+        ours = Ticks(loop, "payments_labels").state()
+        Ticks(loop, "payments_labels", place="elsewhere").state(InstigatorStatus.STOPPED)
+        origin = InProcessCodeLocationOrigin(LoadableTargetOrigin(python_file="x.py"), location_name="here")
+        context = cast(
+            "dg.SensorEvaluationContext",
+            SimpleNamespace(instance=loop.instance, code_location_origin=origin, repository_name="__repository__"),
+        )
+        watched = [loop._repository.get_sensor_def(name) for name in ("payments_labels", "payments_arrivals")]
+        (found,) = watched_dagster.sensor_facts(context, watched, datetime.now(UTC))
+        assert (found.name, found.switched_off, found.silent_for) == ("payments_labels", False, None)
+        ours.tick()
+        (found,) = watched_dagster.sensor_facts(context, watched, datetime.now(UTC))
+        assert found.silent_for is not None
 
 
 class TestRuns:

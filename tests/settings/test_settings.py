@@ -64,6 +64,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         "serving": "kubernetes",
         "executor": "k8s_job",
         "dagster_url": "http://dagster.example",
+        "keep_runs_days": "30.0",
         "env": "production",
     }
     assert set(values) == set(Settings.model_fields)
