@@ -15,7 +15,7 @@ from selfheal_assets.adapters.gx_project import open_project
 from selfheal_assets.adapters.xgboost_trainer import XGBoostModel, load_model
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check
-from selfheal_assets.ports import CheckContext, TunedParameters
+from selfheal_assets.ports import CheckContext, FrameRows, TunedParameters
 from selfheal_assets.project import PROJECT
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def planned(
         reference=reference,
         earlier=earlier,
     )
-    batch = CheckedBatch(rows, context)
+    batch = CheckedBatch(FrameRows(rows), context)
     for check in checks:
         batch.plan(check)
     return batch

@@ -95,17 +95,18 @@ def ingest_table(found: list[dict[str, Any]]) -> str:
 
 
 def report(retrains: Retrained, ingests: list[dict[str, Any]], trials: int, repeat: int) -> str:
-    parts = [
+    learned = [
         f"Retraining: {trials} trials on two windows of four batches, then a fit on all rows; 16 features, four of "
         f"them categories; {repeat} of each, medians [least, greatest]; imports are warmed, the drawing of the rows is "
         "not in the seconds. Workers are processes of one thread each, on the same machine as the run.",
         retrain_table(retrains),
+    ]
+    taken_in = [
         "Ingest: one batch of 20 columns, 25 checks and 19 features through the whole ingest run, in a process that "
         "has taken in a small batch before; the memory is what is resident at most, in all and within each stage.",
         ingest_table(ingests),
-        machine(),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join([*(learned if retrains else []), *(taken_in if ingests else []), machine()])
 
 
 def publish(text: str, write: Path | None) -> None:
@@ -128,7 +129,7 @@ def numbers(text: str) -> list[int]:
 
 
 def main(
-    rows: Annotated[str, typer.Option(help="Rows to learn from, separated by commas.")] = "20000,100000",
+    rows: Annotated[str, typer.Option(help="Rows to learn from, separated by commas; empty: none.")] = "20000,100000",
     workers: Annotated[str, typer.Option(help="Numbers of Dask workers; 0 is the engine local.")] = "0,1,2",
     trials: Annotated[int, typer.Option(min=1, help="Of each study.")] = 12,
     repeat: Annotated[int, typer.Option(min=1, help="Retrainings of each kind.")] = 1,

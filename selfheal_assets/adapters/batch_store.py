@@ -5,13 +5,15 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters.home_files import HomeFiles
+from selfheal_assets.adapters.large_tables import read_parts
+from selfheal_assets.adapters.stored_rows import Adding, StoredRows, from_parts, write_parquet
 from selfheal_assets.adapters.tables import first_event_time, read_table
 from selfheal_assets.adapters.value_lookup import stands_in
 from selfheal_assets.core.errors import BatchError, FileWithdrawnError, UnreadableFileError
@@ -48,27 +50,28 @@ class FileBatchStore:
         self._files.present(file)
         return batch_id_of(file)
 
-    def take(self, model: str, batch_id: str, name: str, types: Mapping[str, str]) -> "pd.DataFrame":
+    def take(self, model: str, batch_id: str, name: str, types: Mapping[str, str]) -> StoredRows:
         """Turn the landed file into the raw batch, and only then remove it. Doing it twice changes nothing.
 
         Raises UnreadableFileError after the original bytes are safe in the quarantine.
         """
         if self.has(model, "raw", batch_id):
             self._let_go(self._taken(model, batch_id, name))
-            return self.read(model, "raw", batch_id)
+            return self.rows(model, "raw", batch_id)
         original = self._original(model, batch_id, name)
         source = original if self._files.present(original) else self._claimed(model, batch_id, name)
         try:
-            frame = read_table(source, types)
+            with self.writing(model, "raw", batch_id) as add:
+                for part in read_parts(source, types, self.path(model, "raw", batch_id).parent):
+                    add(part)
         except UnreadableFileError:
             if source != original:
                 self._files.move(source, original)
                 self._let_go(source)
             raise
-        self.write(model, "raw", batch_id, frame)
         if source != original:
             self._let_go(source)
-        return frame
+        return self.rows(model, "raw", batch_id)
 
     def _taken(self, model: str, batch_id: str, name: str) -> Path:
         """Where a landed file stands while it is being read: hidden, and still in landing."""
@@ -134,17 +137,30 @@ class FileBatchStore:
     def write(self, model: str, stage: str, batch_id: str, frame: "pd.DataFrame") -> Path:
         target = self.path(model, stage, batch_id)
         with self._files.replaced(target) as draft:
-            _write_parquet(frame, draft)
+            write_parquet(frame, draft)
         return target
 
+    @contextmanager
+    def writing(self, model: str, stage: str, batch_id: str) -> Iterator[Adding]:
+        """Yields what takes the rows by parts, in order; the file is in place when all are in."""
+        with self._files.replaced(self.path(model, stage, batch_id)) as draft, from_parts(draft) as add:
+            yield add
+
     def read(self, model: str, stage: str, batch_id: str) -> "pd.DataFrame":
+        return _read_parquet(self._there(model, stage, batch_id))
+
+    def rows(self, model: str, stage: str, batch_id: str) -> StoredRows:
+        """The same rows, read as they are asked for."""
+        return StoredRows(self._there(model, stage, batch_id))
+
+    def _there(self, model: str, stage: str, batch_id: str) -> Path:
         source = self.path(model, stage, batch_id)
         if not self._files.present(source):
             raise BatchError(
                 f"The {stage} rows of a batch must exist before they are read; received {batch_id!r}, which has none. "
                 f"Materialize {model}/{stage}_batch for this partition first."
             )
-        return _read_parquet(source)
+        return source
 
     def remove(self, model: str, stage: str, batch_id: str) -> None:
         self._files.remove(self.path(model, stage, batch_id))
@@ -174,10 +190,17 @@ class FileBatchStore:
         folder = self.quarantine(model, batch_id)
         if rows is not None:
             with self._files.replaced(folder / "rows.parquet") as draft:
-                _write_parquet(rows, draft)
+                write_parquet(rows, draft)
         with self._files.replaced(folder / "reason.json") as draft:
             draft.write_text(json.dumps(reason, indent=2, default=str), encoding="utf-8")
         return folder
+
+    @contextmanager
+    def quarantining(self, model: str, batch_id: str) -> Iterator[Adding]:
+        """Yields what takes the rows by parts. They are in quarantine once `write_quarantine` has said why."""
+        rows = self.quarantine(model, batch_id) / "rows.parquet"
+        with self._files.replaced(rows) as draft, from_parts(draft) as add:
+            yield add
 
     def _original(self, model: str, batch_id: str, name: str) -> Path:
         return self.quarantine(model, batch_id) / "original" / f"bytes{Path(name).suffix.lower()[:16]}"
@@ -188,13 +211,17 @@ class FileBatchStore:
         Returns the number of its rows, 0 when they cannot be counted.
         """
         stage = next((stage for stage in ("repaired", "raw") if self.has(model, stage, batch_id)), None)
-        rows = self.read(model, stage, batch_id) if stage else None
+        rows = self.rows(model, stage, batch_id) if stage else None
         if rows is None and not self._files.present(self._original(model, batch_id, name)):
             with suppress(FileWithdrawnError):
                 taken = self._claimed(model, batch_id, name)
                 self._files.move(taken, self._original(model, batch_id, name))
                 self._let_go(taken)
-        self.write_quarantine(model, batch_id, rows, {"file_name": name, "reasons": [reason]})
+        if rows is not None:
+            with self.quarantining(model, batch_id) as add:
+                for part in rows.parts():
+                    add(part)
+        self.write_quarantine(model, batch_id, None, {"file_name": name, "reasons": [reason]})
         for half_done in ("clean", "features", "scores"):
             self.remove(model, half_done, batch_id)
         return 0 if rows is None else len(rows)
@@ -248,10 +275,6 @@ def batch_id_of(file: Path) -> str:
 
 def _identity(name: str, content: bytes) -> str:
     return hashlib.sha256(os.fsencode(name) + b"\0" + content).hexdigest()[:10]
-
-
-def _write_parquet(frame: "pd.DataFrame", draft: Path) -> None:
-    frame.to_parquet(draft, index=False, coerce_timestamps="us", allow_truncated_timestamps=True)
 
 
 def _read_parquet(source: Path) -> "pd.DataFrame":

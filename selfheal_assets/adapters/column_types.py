@@ -1,6 +1,6 @@
 """Tell the columns' types: as a checks file declares them, as a table's values are. Never judges either."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +32,21 @@ def load_types(folders: Sequence[Path], spec: ModelSpec) -> dict[str, str]:
 def observed_types(rows: "pd.DataFrame") -> dict[str, str]:
     """Column name to the type of its values, `missing` where it has none; a repeated name is marked."""
     names = [str(name) for name in rows.columns]
-    marked = [name if names.index(name) == place else f"{name} (repeated)" for place, name in enumerate(names)]
+    marked = [name if names.index(name) == place else repeated(name) for place, name in enumerate(names)]
     return {name: _observed_type(rows.iloc[:, place]) for place, name in enumerate(marked)}
+
+
+def type_of_parts(parts: "Iterable[pd.Series]") -> str:
+    """The same of one column's parts, all of one type but for whole numbers, which may be in some of them only."""
+    kinds = {_observed_type(part) for part in parts} - {"missing"}
+    if kinds == {"integer", "float"}:
+        return "float"
+    return "missing" if not kinds else kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def repeated(name: str) -> str:
+    """How a column is called whose name another has before it."""
+    return f"{name} (repeated)"
 
 
 def _observed_type(values: "pd.Series") -> str:

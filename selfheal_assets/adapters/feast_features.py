@@ -20,11 +20,12 @@ from selfheal_assets.adapters.feast_repository import (
 )
 from selfheal_assets.adapters.feast_stores import FeastStores
 from selfheal_assets.adapters.home_files import HomeFiles
+from selfheal_assets.adapters.stored_rows import StoredRows
 from selfheal_assets.adapters.turns import Alone, in_turn
 from selfheal_assets.core.errors import FeatureError, SpecError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.durable import replaced
-from selfheal_assets.ports import Published
+from selfheal_assets.ports import BatchRows, Published, batch_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,11 +102,11 @@ class FeastFeatures:
         _, plan = self._plan(spec)
         return [*spec.features.request, *plan.features]
 
-    def publish(self, spec: ModelSpec, batch_id: str, rows: "pd.DataFrame") -> Published:
+    def publish(self, spec: ModelSpec, batch_id: str, rows: "pd.DataFrame | BatchRows") -> Published:
         """Write the batch's features for the joins, then into the online store what is newer than there.
 
-        `rows`: clean rows with the batch's own columns. FeatureError when the transform fails: nothing is
-        published then.
+        `rows`: clean rows with the batch's own columns. FeatureError when the transform fails:
+        nothing is published then.
         """
         if not batch_id or batch_id != Path(batch_id).name or batch_id.startswith((".", "_")):
             raise FeatureError(f"A batch id must be a plain file name; received {batch_id!r}. Rename the batch.")
@@ -118,7 +119,7 @@ class FeastFeatures:
         with self._alone(PUBLISHING, LOCK_SECONDS):
             remedy = f"Correct {self._transform(spec.name)} or the rows."
             with translated(f"Publishing {batch_id}", remedy), self._files.replaced(target) as draft:
-                written = self._write_offline(spec, views, rows, batch_id, draft)
+                written = self._write_offline(spec, views, _as_given(rows), batch_id, draft)
             with translated(f"Materializing {batch_id}", "Publish the batch again."):
                 refreshed = [refresh(self._store, view.name, target) for view in views]
         reached = [until for _, until in refreshed if until is not None]
@@ -204,18 +205,29 @@ class FeastFeatures:
                 transforms.write_without_rows(kinds, draft)
 
     def _write_offline(
-        self, spec: ModelSpec, views: Sequence[Any], rows: "pd.DataFrame", batch_id: str, target: Path
+        self, spec: ModelSpec, views: Sequence[Any], rows: "pd.DataFrame | Path", batch_id: str, target: Path
     ) -> int:
         columns = frames.published_columns(views)
-        if rows.empty:
+        if not isinstance(rows, Path) and rows.empty:
             transforms.write_without_rows(columns, target)
             return 0
         return transforms.compute_features(
             self._transform(spec.name).read_text(encoding="utf-8"),
-            frames.utc(rows, spec.data.event_timestamp),
+            rows if isinstance(rows, Path) else frames.utc(rows, spec.data.event_timestamp),
             [path for path in self._clean_files(spec.name) if path.stem != batch_id],
             spec.data.event_timestamp,
             columns,
             frames.join_keys(views),
             target,
         )
+
+
+def _as_given(rows: "pd.DataFrame | BatchRows") -> "pd.DataFrame | Path":
+    """A frame; or the file, where that has too many rows for one."""
+    import pandas as pd
+
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    if isinstance(rows, StoredRows) and len(rows) > batch_rows.PART_ROWS:
+        return rows.path
+    return rows.frame()

@@ -75,14 +75,14 @@ def _selected(sql: str) -> list[str] | None:
 
 def compute_features(
     sql: str,
-    rows: "pd.DataFrame",
+    rows: "pd.DataFrame | Path",
     history: Sequence[Path],
     timestamp: str,
     columns: Mapping[str, str],
     keys: Sequence[str],
     target: Path,
 ) -> int:
-    """Run `sql` over `batch` (the rows) and `history` (Parquet files like it); write `target`, return its row count.
+    """Run `sql` over `batch` (the rows, or their file) and `history` (Parquet files); write `target`, count its rows.
 
     `columns` (name -> DuckDB type) and the event timestamp are what is kept. Rows without a key have no features.
     """
@@ -90,7 +90,10 @@ def compute_features(
 
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("landed", rows)
+        if isinstance(rows, Path):
+            connection.execute(f"CREATE VIEW landed AS SELECT * FROM read_parquet({_literal(str(rows))})")
+        else:
+            connection.register("landed", rows)
         whole_time = f'* REPLACE ("{timestamp}"::TIMESTAMPTZ AS "{timestamp}")'
         connection.execute(f"CREATE VIEW batch AS SELECT {whole_time} FROM landed")
         if history:

@@ -1,16 +1,18 @@
 """Evaluate declared checks over a batch with Great Expectations: one outcome a check. Never changes the batch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters import gx_data_docs
-from selfheal_assets.adapters.gx_expectations import CheckedBatch, frame_of
+from selfheal_assets.adapters.freed_memory import give_back
+from selfheal_assets.adapters.gx_expectations import CheckedBatch, asked_together, frame_of
 from selfheal_assets.adapters.gx_outcomes import read_outcome
 from selfheal_assets.adapters.gx_project import expectation_types, open_project
 from selfheal_assets.adapters.sql_checks import SAMPLE_ROWS
 from selfheal_assets.core.quality import Check, CheckOutcome
-from selfheal_assets.ports import CheckContext
+from selfheal_assets.ports import BatchRows, CheckContext, FrameRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,27 +28,30 @@ class GreatExpectationsChecks:
         """Without a home no Data Docs are written."""
         self._folder = Path(home).absolute() / "data_docs" if home else None
 
-    def evaluate(self, frame: "pd.DataFrame", checks: Sequence[Check], context: CheckContext) -> list[CheckOutcome]:
-        """One outcome a check, in the order of `checks`; positions are those of `frame`'s rows, whatever its index."""
+    def evaluate(
+        self, rows: "pd.DataFrame | BatchRows", checks: Sequence[Check], context: CheckContext
+    ) -> list[CheckOutcome]:
+        """One outcome a check, in the order of `checks`; positions are those of the rows, whatever a frame's index.
+
+        Of a batch larger than a part, each check is evaluated by itself, on the columns that it looks at.
+        """
         import pandas as pd
 
-        rows = frame.copy(deep=False)
-        rows.index = pd.RangeIndex(len(rows))
-        batch = CheckedBatch(rows, context)
-        settled = {check.name: batch.plan(check) for check in checks}
-        try:
-            results = _validate(batch) if batch.planned else {}
-            unknown = "Great Expectations gave no result"
-        except Exception as error:  # GX passes on whatever its parts raise; none of it may stop an ingest.
-            results, unknown = {}, f"Great Expectations could not run: {type(error).__name__}: {error}"
-        outcomes = [
-            settled[check.name] or read_outcome(check, results.get(check.name, []), batch, unknown) for check in checks
-        ]
+        batch_rows = FrameRows(rows) if isinstance(rows, pd.DataFrame) else rows
+        outcomes: dict[str, CheckOutcome] = {}
+        planned, results = list[Any](), list[Any]()
+        for columns, group in asked_together(batch_rows, checks, context.event_timestamp):
+            batch = CheckedBatch(batch_rows, context, columns)
+            found = _evaluated(batch, group)
+            outcomes.update({check.name: outcome for check, outcome in zip(group, found.outcomes, strict=True)})
+            planned += [expectation for _, expectations in batch.planned for expectation in expectations]
+            results += [gx_data_docs.shortened(result) for result in found.results]
+            if columns is not None:
+                del batch, found
+                give_back()
         if results and self._folder:
-            gx_data_docs.publish(
-                self._folder / context.model, batch, [result for found in results.values() for result in found]
-            )
-        return outcomes
+            gx_data_docs.publish(self._folder / context.model, context, planned, results)
+        return [outcomes[check.name] for check in checks]
 
     def report_uri(self, model: str) -> str | None:
         """The `file://` address of the model's Data Docs, or None before its first batch."""
@@ -54,6 +59,27 @@ class GreatExpectationsChecks:
             return None
         index = self._folder / model / "site" / "index.html"
         return index.as_uri() if index.is_file() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Evaluated:
+    """What checks found together: an outcome each, and what Great Expectations said."""
+
+    outcomes: list[CheckOutcome]
+    results: "list[ExpectationValidationResult]"
+
+
+def _evaluated(batch: CheckedBatch, checks: Sequence[Check]) -> _Evaluated:
+    settled = {check.name: batch.plan(check) for check in checks}
+    try:
+        results = _validate(batch) if batch.planned else {}
+        unknown = "Great Expectations gave no result"
+    except Exception as error:  # GX passes on whatever its parts raise; none of it may stop an ingest.
+        results, unknown = {}, f"Great Expectations could not run: {type(error).__name__}: {error}"
+    outcomes = [
+        settled[check.name] or read_outcome(check, results.get(check.name, []), batch, unknown) for check in checks
+    ]
+    return _Evaluated(outcomes=outcomes, results=[result for found in results.values() for result in found])
 
 
 def _validate(batch: CheckedBatch) -> "dict[str, list[ExpectationValidationResult]]":

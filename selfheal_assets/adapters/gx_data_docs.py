@@ -7,21 +7,27 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfheal_assets.adapters.gx_expectations import CheckedBatch
 from selfheal_assets.adapters.gx_project import open_project
+from selfheal_assets.ports import CheckContext
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.store.validation_results_store import ValidationResultsStore
     from great_expectations.data_context.types.resource_identifiers import ValidationResultIdentifier
+    from great_expectations.expectations.expectation import Expectation
 
 KEPT_REPORTS = 50
 _LOG = logging.getLogger(__name__)
 
 
-def publish(folder: Path, batch: CheckedBatch, results: "list[ExpectationValidationResult]") -> None:
-    """Store the results, cut short, and rebuild the Data Docs; a failure costs the report, never the outcomes."""
+def publish(
+    folder: Path,
+    context: CheckContext,
+    expectations: "list[Expectation]",
+    results: "list[ExpectationValidationResult]",
+) -> None:
+    """Store the results and rebuild the Data Docs; a failure costs the report, never the outcomes."""
     from great_expectations.core import ExpectationSuite
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import (
@@ -29,12 +35,11 @@ def publish(folder: Path, batch: CheckedBatch, results: "list[ExpectationValidat
         ValidationResultIdentifier,
     )
 
-    model, batch_name = batch.context.model, re.sub(r"[^A-Za-z0-9_-]", "-", batch.context.batch_id)[-100:]
-    suite, run = ExpectationSuiteIdentifier(model), RunIdentifier(run_name=batch_name, run_time=batch.context.now)
+    model, batch_name = context.model, re.sub(r"[^A-Za-z0-9_-]", "-", context.batch_id)[-100:]
+    suite, run = ExpectationSuiteIdentifier(model), RunIdentifier(run_name=batch_name, run_time=context.now)
     key = ValidationResultIdentifier(expectation_suite_identifier=suite, run_id=run, batch_identifier=batch_name)
     try:
         project = open_project(folder)
-        expectations = [expectation for _, planned in batch.planned for expectation in planned]
         project.suites.add(ExpectationSuite(name=model, expectations=expectations))
         project.validation_results_store.store_validation_results(_report(model, run, results), key)
         _prune(folder / "site" / "validations", project.validation_results_store, key)
@@ -50,9 +55,6 @@ def _report(
     from great_expectations.core import ExpectationSuiteValidationResult
 
     passed = sum(bool(result.success) for result in results)
-    for result in results:
-        result.success = bool(result.success)  # NumPy's own booleans are no JSON.
-        result.result = _short(result.result)
     statistics = {
         "evaluated_expectations": len(results),
         "successful_expectations": passed,
@@ -66,6 +68,13 @@ def _report(
         statistics=statistics,
         meta={"run_id": run, "validation_time": run.run_time},
     )
+
+
+def shortened(result: "ExpectationValidationResult") -> "ExpectationValidationResult":
+    """The same result, cut short: what it says for people, and no more than that."""
+    result.success = bool(result.success)  # NumPy's own booleans are no JSON.
+    result.result = _short(result.result)
+    return result
 
 
 def _short(value: Any) -> Any:

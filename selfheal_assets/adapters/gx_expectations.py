@@ -1,16 +1,18 @@
 """Translate declared checks into expectations over a batch's rows. Never evaluates one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
 from sys import float_info
 from typing import TYPE_CHECKING, Any
 
-from selfheal_assets.adapters.column_types import observed_types
+from selfheal_assets.adapters.column_types import observed_types, repeated, type_of_parts
 from selfheal_assets.adapters.gx_project import expectation_types
+from selfheal_assets.adapters.part_values import presence, repeated_values, values_where
 from selfheal_assets.adapters.sql_checks import evaluate_singular, rows_where
 from selfheal_assets.core.errors import ChecksError
 from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus
-from selfheal_assets.ports import CheckContext
+from selfheal_assets.ports import BatchRows, CheckContext, FrameRows, batch_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,27 +33,46 @@ _PLAIN: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Tests that are one expectation as it is, with its arguments from those of the test."""
 
 
+PRESENCE = ("not_null", "max_missing", "unique")
+"""Tests that ask whether values are there, or there again, and not what they are."""
+
+
 class CheckedBatch:
     """A batch's rows, the frames that expectations look at, and what to expect of these."""
 
-    def __init__(self, rows: "pd.DataFrame", context: CheckContext) -> None:
+    def __init__(self, source: BatchRows, context: CheckContext, columns: Sequence[str] | None = None) -> None:
+        """`columns`: those that the expectations look at; None for all."""
         import pandas as pd
 
-        self.rows = rows
+        self.source = source
         self.context = context
-        self.types = observed_types(rows)
-        self.frames = {"rows": rows.copy(deep=False), "columns": pd.DataFrame(columns=list(self.types))}
+        self.rows = source.frame(columns)
+        self.apart = columns is not None
+        """Whether the rows are too many to be looked at together."""
+        names = [str(name) for name in source.columns]
+        self.names = [name if names.index(name) == place else repeated(name) for place, name in enumerate(names)]
+        self.frames = {"rows": self.rows.copy(deep=False), "columns": pd.DataFrame(columns=self.names)}
         self.planned: list[tuple[Check, list[Expectation]]] = []
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """The types that the values of each column have."""
+        whole = len(self.rows.columns) == len(self.source.columns)
+        if whole:
+            return observed_types(self.rows)
+        return {name: type_of_parts(part[name] for part in self.source.parts([name])) for name in self.names}
 
     def plan(self, check: Check) -> CheckOutcome | None:
         """Translate a check into expectations; an outcome when it is settled without Great Expectations."""
         try:
             if check.test == "singular":
-                return evaluate_singular(self.rows, check, self.context.model)
-            if check.column is not None and check.column not in self.rows:
+                return evaluate_singular(self.source, check, self.context.model)
+            if check.column is not None and check.column not in self.source.columns:
                 raise ChecksError(f"column '{check.column}' is not in the batch")
             if check.test.endswith("_between_reference") and self.context.reference is None:
                 return CheckOutcome(check=check, status=CheckStatus.PASSED, observed=None, reason="no reference yet")
+            if self.apart and check.test in PRESENCE:
+                self.frames["rows"][str(check.column)] = presence(self.source, str(check.column))
             self.planned.append((check, self._expectations(check, self._common(check))))
         except Exception as error:  # Whatever is wrong with a check or its history, the answer is UNKNOWN.
             reason = str(error) if isinstance(error, ChecksError) else f"{type(error).__name__}: {error}"
@@ -74,17 +95,29 @@ class CheckedBatch:
         expectation_types()
         from great_expectations.expectations.row_conditions import Column
 
-        self.frames["rows"][f"where__{check.name}"] = rows_where(self.rows, check.where)
+        self.frames["rows"][f"where__{check.name}"] = rows_where(self.source, check.where)
         condition = Column(f"where__{check.name}") == True  # noqa: E712 - GX overloads the operator
         return {**common, "row_condition": condition, "notes": f"where {check.where}"}
 
     def _unique(self, check: Check, **common: Any) -> "list[Expectation]":
+        if self.apart:
+            return self._unique_by_parts(check, common)
         unique = [expectation_types().ExpectColumnValuesToBeUnique(column=check.column, **common)]
         if not check.arguments.get("across_batches"):
             return unique
         values = self.rows[check.column]
         seen = self.context.earlier(str(check.column), values).to_numpy(dtype=bool, na_value=False)
         return [*unique, self._none_among(check, "seen_in_an_earlier_batch", values.where(seen), common)]
+
+    def _unique_by_parts(self, check: Check, common: Mapping[str, Any]) -> "list[Expectation]":
+        column = str(check.column)
+        among = None if check.where is None else self.frames["rows"][f"where__{check.name}"].to_numpy()
+        wrong = {"repeated": repeated_values(self.source, column, among)}
+        if check.arguments.get("across_batches"):
+            wrong["seen_in_an_earlier_batch"] = values_where(
+                self.source, column, lambda values: self.context.earlier(column, values)
+            )
+        return [self._none_among(check, suffix, values, common) for suffix, values in wrong.items()]
 
     def _relationships(self, check: Check, **common: Any) -> "list[Expectation]":
         """The value stands in `field` of an earlier clean batch, or of a row of this batch that is not later."""
@@ -158,12 +191,36 @@ class CheckedBatch:
         reference = self.context.reference
         if reference is None or check.column not in reference:
             raise ChecksError(f"column '{check.column}' is not in the reference")
-        taken = reference if check.where is None else reference[rows_where(reference, check.where)]
+        taken = reference if check.where is None else reference[rows_where(FrameRows(reference), check.where)]
         values = pd.to_numeric(taken[check.column], errors="coerce").astype(float)
         values = values[np.isfinite(values)]
         if values.empty:
             raise ChecksError(f"column '{check.column}' has no values in the reference")
         return values
+
+
+def asked_together(
+    source: BatchRows, checks: Sequence[Check], clock: str
+) -> "Iterator[tuple[list[str] | None, list[Check]]]":
+    """All checks, which look at all columns (None), where the rows are one part; else each check with its own columns.
+
+    Columns that the batch does not have are left out.
+    """
+    if len(source) <= batch_rows.PART_ROWS:
+        yield None, list(checks)
+        return
+    for check in checks:
+        yield [name for name in _seen(check, clock) if name in source.columns], [check]
+
+
+def _seen(check: Check, clock: str) -> list[str]:
+    """The columns that a check's expectations look at, beside those of its `where`."""
+    if check.test == "relationships":
+        return list(dict.fromkeys([str(check.column), check.arguments["field"], clock]))
+    if check.test == "freshness":
+        return [clock]
+    # Whether values are there, and stand once, is found part by part.
+    return [] if check.column is None or check.test in PRESENCE else [check.column]
 
 
 def frame_of(check: Check) -> str:

@@ -16,6 +16,8 @@ def read_outcome(
     check: Check, results: "Sequence[ExpectationValidationResult]", batch: CheckedBatch, unknown: str
 ) -> CheckOutcome:
     """Read one check's results; without any the reason is `unknown`. No answer, or nothing to compare, is ERRORED."""
+    import numpy as np
+
     failed = [result for result in results if not result.success]
     reason = _exception(failed) if results else unknown
     observed = None if reason else _observed(check, results, batch)
@@ -28,7 +30,7 @@ def read_outcome(
         reason = table_failure(check, observed, _limits(failed[0]))
         return CheckOutcome(check=check, status=CheckStatus.FAILED, observed=observed, reason=reason)
     positions = _positions(failed)
-    sample = readable_rows(batch.rows.iloc[list(positions[:SAMPLE_ROWS])])
+    sample = readable_rows(batch.source.at(np.array(positions[:SAMPLE_ROWS], dtype=np.intp)))
     return CheckOutcome(
         check=check,
         status=CheckStatus.FAILED,
@@ -71,7 +73,7 @@ def _observed(
     if check.scope is Scope.ROW:
         return float(len(_positions(results)))
     if check.test == "column_set":
-        return _columns(check.arguments["columns"], list(batch.types))
+        return _columns(check.arguments["columns"], batch.names)
     if check.test == "column_types":
         declared = check.arguments["types"]
         wrong = [f"{name} is {kind}, not {declared[name]}" for name, kind in results[0].result["unexpected_list"]]

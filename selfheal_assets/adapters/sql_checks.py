@@ -7,9 +7,11 @@ from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
+from selfheal_assets.adapters.stored_rows import StoredRows
 from selfheal_assets.core.errors import ChecksError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus, Scope
+from selfheal_assets.ports import BatchRows, batch_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -59,19 +61,19 @@ def read_singular(path: Path, spec: ModelSpec, mistakes: list[str]) -> list[Decl
     return [(f"{path}:1", check)]
 
 
-def evaluate_singular(frame: "pd.DataFrame", check: Check, model: str) -> CheckOutcome:
+def evaluate_singular(rows: BatchRows, check: Check, model: str) -> CheckOutcome:
     """Run the SQL of a singular test over the batch, which it sees as the table `model`; a returned row is a failure.
 
     The failure is of rows when the result has the event id column and every id in it stands in the batch; otherwise
     it is of the table (no `failing_rows`). SQL that cannot run gives an ERRORED outcome, never an exception.
     """
     try:
-        found = _select(frame, model, check.arguments["sql"])
+        found = _select(rows, model, check.arguments["sql"])
     except ChecksError as error:
         return CheckOutcome(check=check, status=CheckStatus.ERRORED, observed=None, reason=str(error))
     if found.empty:
         return CheckOutcome(check=check, status=CheckStatus.PASSED, observed=0.0)
-    positions = _positions(frame, found, check.arguments["event_id"])
+    positions = _positions(rows, found, check.arguments["event_id"])
     blamed = f"{len(positions)} rows of the batch" if positions else "the batch as a whole"
     return CheckOutcome(
         check=check,
@@ -83,16 +85,14 @@ def evaluate_singular(frame: "pd.DataFrame", check: Check, model: str) -> CheckO
     )
 
 
-def rows_where(frame: "pd.DataFrame", condition: str) -> "np.ndarray":
+def rows_where(rows: BatchRows, condition: str) -> "np.ndarray":
     """(n,) booleans: the rows for which the SQL condition is true. Raises ChecksError when it is not a condition."""
     import numpy as np
 
-    numbered = frame.copy(deep=False)
-    numbered[_POSITION] = np.arange(len(frame))
     # The line breaks keep a trailing `-- comment` of the condition from swallowing the bracket.
-    found = _select(numbered, _BATCH, f'SELECT "{_POSITION}" FROM "{_BATCH}" WHERE (\n{condition}\n)')
-    mask = np.zeros(len(frame), dtype=bool)
-    mask[found[_POSITION].to_numpy()] = True
+    sql = f'SELECT "{_POSITION}" FROM "{_BATCH}" WHERE (\n{condition}\n)'
+    mask = np.zeros(len(rows), dtype=bool)
+    mask[_select(rows, _BATCH, sql)[_POSITION].to_numpy()] = True
     return mask
 
 
@@ -113,19 +113,20 @@ def readable_rows(rows: "pd.DataFrame") -> tuple[Mapping[str, Any], ...]:
     )
 
 
-def _positions(frame: "pd.DataFrame", found: "pd.DataFrame", event_id: str) -> tuple[int, ...]:
-    if event_id not in found or event_id not in frame:
+def _positions(rows: BatchRows, found: "pd.DataFrame", event_id: str) -> tuple[int, ...]:
+    if event_id not in found or event_id not in rows.columns:
         return ()
-    if not found[event_id].isin(frame[event_id]).all():
+    present = rows.frame([event_id])[event_id]
+    if not found[event_id].isin(present).all():
         return ()
-    return tuple(frame[event_id].isin(found[event_id]).to_numpy().nonzero()[0].tolist())
+    return tuple(present.isin(found[event_id]).to_numpy().nonzero()[0].tolist())
 
 
-def _select(frame: "pd.DataFrame", name: str, sql: str) -> "pd.DataFrame":
+def _select(rows: BatchRows, name: str, sql: str) -> "pd.DataFrame":
     import duckdb
 
     try:
-        with _sealed(frame, name) as connection:
+        with _sealed(rows, name) as connection:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 kinds = [statement.type.name for statement in statements]
@@ -150,7 +151,7 @@ def _select(frame: "pd.DataFrame", name: str, sql: str) -> "pd.DataFrame":
 
 
 @contextmanager
-def _sealed(frame: "pd.DataFrame", name: str) -> "Iterator[duckdb.DuckDBPyConnection]":
+def _sealed(rows: BatchRows, name: str) -> "Iterator[duckdb.DuckDBPyConnection]":
     """A database in memory that holds the batch as a view and reaches no file, network or Python variable."""
     import duckdb
 
@@ -159,8 +160,31 @@ def _sealed(frame: "pd.DataFrame", name: str) -> "Iterator[duckdb.DuckDBPyConnec
         "autoinstall_known_extensions": False,
     }
     with duckdb.connect(":memory:", config=settings) as connection:
-        connection.register(name, frame)
         connection.execute("SET TimeZone = 'UTC'")
+        _register(connection, rows, name)
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
+
+
+def _register(connection: "duckdb.DuckDBPyConnection", rows: BatchRows, name: str) -> None:
+    """The rows as the table of that name, numbered for ourselves; a large batch's file is read as the query goes."""
+    import numpy as np
+
+    if not isinstance(rows, StoredRows) or len(rows) <= batch_rows.PART_ROWS:
+        frame = rows.frame().copy(deep=False)
+        if name == _BATCH:
+            frame[_POSITION] = np.arange(len(frame))
+        connection.register(name, frame)
+        return
+    file = "'" + str(rows.path).replace("'", "''") + "'"
+    columns = [f"NULL::DOUBLE AS {_quoted(c)}" if c in rows.missing else _quoted(c) for c in rows.columns]
+    if name == _BATCH:
+        columns.append(f"file_row_number AS {_quoted(_POSITION)}")
+    connection.execute(f"SET allowed_paths = [{file}]")
+    source = f"read_parquet({file}, file_row_number = true)"
+    connection.execute(f"CREATE VIEW {_quoted(name)} AS SELECT {', '.join(columns)} FROM {source}")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

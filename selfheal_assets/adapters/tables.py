@@ -1,6 +1,7 @@
 """Read a landed CSV or Parquet file into a typed table without losing a value. Never decides whether it is good."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -10,6 +11,7 @@ from selfheal_assets.core.errors import UnreadableFileError
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from pyarrow import csv
 
 SUFFIXES = (".csv", ".parquet")
 MISSING = ("NA", "N/A", "#N/A", "NULL", "null", "None", "nan", "NaN")
@@ -25,10 +27,9 @@ def read_table(path: Path, types: Mapping[str, str]) -> "pd.DataFrame":
     A column that does not parse as its declared type stays text as it came; the checks say so later.
     Raises UnreadableFileError when the bytes are not a table.
     """
-    import pyarrow as pa
     from pyarrow import parquet
 
-    try:
+    with readable(path):
         if path.suffix.lower() == ".csv":
             table = _texts(path)
         elif path.suffix.lower() == ".parquet":
@@ -36,45 +37,83 @@ def read_table(path: Path, types: Mapping[str, str]) -> "pd.DataFrame":
                 table = parquet.ParquetFile(stream).read()
         else:
             raise UnreadableFileError(f"A batch must be one of {SUFFIXES}; received {path.name!r}. Convert the file.")
-        if len(set(table.column_names)) < table.num_columns:
-            raise ValueError(f"the column names {table.column_names} repeat")
+        require_distinct(table.column_names)
         frame: pd.DataFrame = _typed(table, types).to_pandas()
+    return frame
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns what is raised over bytes that are no table into UnreadableFileError."""
+    import pyarrow as pa
+
+    try:
+        yield
     except (pa.ArrowException, UnicodeDecodeError, OSError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise UnreadableFileError(
             f"A landed file must be a readable {path.suffix or 'table'}; received {path.name!r}: {reason}. "
             "Repair the file and release it, or discard it."
         ) from error
-    return frame
+
+
+def require_distinct(names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise ValueError(f"the column names {names} repeat")
 
 
 def _texts(path: Path) -> "pa.Table":
     """A CSV's columns as the texts that they are; only what is empty is missing."""
+    from pyarrow import csv
+
+    options = _as_texts(path)
+    # Opened by Python: a name that is not UTF-8 is a name too.
+    with path.open("rb") as stream:
+        return csv.read_csv(stream, parse_options=_parsing(), convert_options=options)
+
+
+@contextmanager
+def open_texts(path: Path) -> "Iterator[csv.CSVStreamingReader]":
+    """The same, block after block."""
+    from pyarrow import csv
+
+    options = _as_texts(path)
+    with (
+        path.open("rb") as stream,
+        csv.open_csv(stream, parse_options=_parsing(), convert_options=options) as reader,
+    ):
+        yield reader
+
+
+def _parsing() -> "csv.ParseOptions":
+    from pyarrow import csv
+
+    return csv.ParseOptions(newlines_in_values=True)
+
+
+def _as_texts(path: Path) -> "csv.ConvertOptions":
     import pyarrow as pa
     from pyarrow import csv
 
-    parsing = csv.ParseOptions(newlines_in_values=True)
-    with path.open("rb") as stream, csv.open_csv(stream, parse_options=parsing) as reader:
+    with path.open("rb") as stream, csv.open_csv(stream, parse_options=_parsing()) as reader:
         names = list(reader.schema.names)
-    options = csv.ConvertOptions(
+    return csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()),
         null_values=[""],
         strings_can_be_null=True,
         quoted_strings_can_be_null=True,
     )
-    # Opened by Python: a name that is not UTF-8 is a name too.
-    with path.open("rb") as stream:
-        return csv.read_csv(stream, parse_options=parsing, convert_options=options)
 
 
 def _typed(table: "pa.Table", types: Mapping[str, str]) -> "pa.Table":
     for position, name in enumerate(table.column_names):
-        column = _cast(table.column(position), types.get(name, ""))
+        column = cast_column(table.column(position), types.get(name, ""))
         table = table.set_column(position, name, column)
     return table.replace_schema_metadata(None)
 
 
-def _cast(column: "pa.ChunkedArray", declared: str) -> "pa.ChunkedArray":
+def cast_column(column: "pa.ChunkedArray", declared: str) -> "pa.ChunkedArray":
+    """A whole column as its declared type, or as the text that it came as; see `read_table`."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):

@@ -1,5 +1,6 @@
 """The Protocols that stages and sensors speak to, and the values that cross them. Never imports an adapter."""
 
+from selfheal_assets.ports.batch_rows import BatchRows, FrameRows
 from selfheal_assets.ports.batches import BatchStore, CheckContext, LandedFile, QualityChecks
 from selfheal_assets.ports.features import DriftDetector, FeatureStore, Published, TwoSampleTest
 from selfheal_assets.ports.labels import LabelStore, LookedAt, Overlay
@@ -21,6 +22,7 @@ from selfheal_assets.ports.serving import (
 
 __all__ = [
     "AnswerLog",
+    "BatchRows",
     "BatchStore",
     "Candidate",
     "CheckContext",
@@ -28,6 +30,7 @@ __all__ = [
     "DriftDetector",
     "FeatureLevel",
     "FeatureStore",
+    "FrameRows",
     "LabelStore",
     "LabelledRows",
     "LandedFile",

@@ -1,12 +1,14 @@
 """Where batches are kept and how they are checked, and the values that cross. Never imports an adapter."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from selfheal_assets.core.quality import Check, CheckOutcome
+from selfheal_assets.ports.batch_rows import BatchRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +40,7 @@ class BatchStore(Protocol):
         """The earliest event time that can be had without reading the rows."""
         ...
 
-    def take(self, model: str, batch_id: str, name: str, types: Mapping[str, str]) -> "pd.DataFrame":
+    def take(self, model: str, batch_id: str, name: str, types: Mapping[str, str]) -> BatchRows:
         """Turn the landed file into the raw batch, and only then remove it."""
         ...
 
@@ -54,7 +56,17 @@ class BatchStore(Protocol):
 
     def read(self, model: str, stage: str, batch_id: str) -> "pd.DataFrame": ...
 
+    def rows(self, model: str, stage: str, batch_id: str) -> BatchRows:
+        """The rows of `read`, had as they are needed."""
+        ...
+
     def write(self, model: str, stage: str, batch_id: str, frame: "pd.DataFrame") -> Path: ...
+
+    def writing(
+        self, model: str, stage: str, batch_id: str
+    ) -> "AbstractContextManager[Callable[[pd.DataFrame], None]]":
+        """Gives what takes the rows by parts, in order; the file is in place, as by `write`, when all are in."""
+        ...
 
     def remove(self, model: str, stage: str, batch_id: str) -> None: ...
 
@@ -67,6 +79,10 @@ class BatchStore(Protocol):
     def write_quarantine(
         self, model: str, batch_id: str, rows: "pd.DataFrame | None", reason: Mapping[str, Any]
     ) -> Path: ...
+
+    def quarantining(self, model: str, batch_id: str) -> "AbstractContextManager[Callable[[pd.DataFrame], None]]":
+        """Gives what takes the rows by parts; they are in quarantine once `write_quarantine` has said why."""
+        ...
 
     def in_quarantine(self, model: str, batch_id: str) -> bool: ...
 
@@ -100,7 +116,9 @@ class CheckContext:
 class QualityChecks(Protocol):
     """Evaluates declared checks over a batch."""
 
-    def evaluate(self, frame: "pd.DataFrame", checks: Sequence[Check], context: CheckContext) -> list[CheckOutcome]:
+    def evaluate(
+        self, rows: "pd.DataFrame | BatchRows", checks: Sequence[Check], context: CheckContext
+    ) -> list[CheckOutcome]:
         """One outcome a check, in the order of `checks`; an error is an ERRORED outcome, not an exception."""
         ...
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from selfheal_assets.core.model_spec import ModelSpec
+from selfheal_assets.ports.batch_rows import BatchRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +31,8 @@ class FeatureStore(Protocol):
         """The model's features in order: request columns, then those of the feature service."""
         ...
 
-    def publish(self, spec: ModelSpec, batch_id: str, rows: "pd.DataFrame") -> Published:
-        """Compute and add the batch's features, offline and online. Twice changes nothing."""
+    def publish(self, spec: ModelSpec, batch_id: str, rows: "pd.DataFrame | BatchRows") -> Published:
+        """Compute and add the features of the clean rows, offline and online. Twice changes nothing."""
         ...
 
     def historical(self, spec: ModelSpec, rows: "pd.DataFrame") -> "pd.DataFrame":

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.ports import Published
+from selfheal_assets.ports import BatchRows, FrameRows, Published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,9 @@ class FrameStore:
     def read(self, model: str, stage: str, batch_id: str) -> "pd.DataFrame":
         """A copy: what its reader adds to it stays with the reader."""
         return self._tables[model, stage][batch_id].copy()
+
+    def rows(self, model: str, stage: str, batch_id: str) -> FrameRows:
+        return FrameRows(self._tables[model, stage][batch_id])
 
     def write(self, model: str, stage: str, batch_id: str, frame: "pd.DataFrame") -> Path:
         self._tables.setdefault((model, stage), {})[batch_id] = frame.copy()
@@ -80,8 +83,16 @@ class FrameFeatures:
     def names(self, spec: ModelSpec) -> list[str]:  # noqa: ARG002 - the port's signature
         return list(self._names)
 
-    def publish(self, spec: ModelSpec, batch_id: str, rows: "pd.DataFrame") -> Published:  # noqa: ARG002
-        computed = self._compute(rows)[self._names].set_axis(rows[self._event_id], axis=0)
+    def publish(
+        self,
+        spec: ModelSpec,  # noqa: ARG002 - the port's signature
+        batch_id: str,  # noqa: ARG002
+        rows: "pd.DataFrame | BatchRows",
+    ) -> Published:
+        import pandas as pd
+
+        frame = rows if isinstance(rows, pd.DataFrame) else rows.frame()
+        computed = self._compute(frame)[self._names].set_axis(frame[self._event_id], axis=0)
         self._known.append(computed)
         return Published(offline_rows={"frames": len(rows)}, online_rows=0, materialized_until=None)
 

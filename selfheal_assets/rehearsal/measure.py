@@ -7,7 +7,7 @@ import numpy as np
 from selfheal_assets.core.batch_gate import BatchJudgement
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.record import Record, RecordKind
-from selfheal_assets.ports import Overlay, Services
+from selfheal_assets.ports import FrameRows, Overlay, Services
 from selfheal_assets.rehearsal.history import Arrival
 from selfheal_assets.rehearsal.wiring import RehearsalServices
 from selfheal_assets.stages.batch_records import BatchStatus, close_batch, measured_after, settle
@@ -35,8 +35,7 @@ def take_in(
     if arrival.rows is None:
         settle(services, spec, arrival.batch_id, BatchStatus.QUARANTINED, reasons=[arrival.unreadable])
         return None
-    rows = arrival.rows if labelled else arrival.rows.assign(**{spec.data.label: np.nan})
-    rows = rows.reset_index(drop=True)
+    rows = FrameRows(arrival.rows if labelled else arrival.rows.assign(**{spec.data.label: np.nan}))
     if known is None:
         judged = judged_rows(services, spec, services.declared_checks(spec), arrival.batch_id, rows)
     else:

@@ -8,6 +8,7 @@ from selfheal_assets.core.record import RecordKind
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.champion import SCORE
 from selfheal_assets.stages.current_labels import labels_of
+from selfheal_assets.stages.stored_columns import scores_of
 from selfheal_assets.stages.tenure import began, of_term
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def labelled_stream(selfheal: Services, spec: ModelSpec, version: str, present: 
     for batch_id in ordered:
         if not selfheal.batches.has(spec.name, "scores", batch_id):
             continue
-        scores = selfheal.batches.read(spec.name, "scores", batch_id)
+        scores = scores_of(selfheal, spec, batch_id)
         if str(scores["champion_version"].iloc[0]) == version:
             rows = labels_of(selfheal, spec, batch_id, scores)
             known = rows[rows[spec.data.label].notna()]

@@ -1,7 +1,8 @@
 """Check data: raw rows in; clean rows, quarantined rows and a check's verdict each out. Never changes a value."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import Any
 
 import dagster as dg
 
@@ -9,17 +10,13 @@ from selfheal_assets.core.batch_gate import BatchVerdict
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus
 from selfheal_assets.core.record import RecordKind
-from selfheal_assets.ports import Services
+from selfheal_assets.ports import BatchRows, Services
 from selfheal_assets.stages.batch_records import BatchStatus, settle
 from selfheal_assets.stages.checked_rows import JudgedRows, judged_rows, settle_judged, waived_checks
 from selfheal_assets.stages.identity import attributes, by_batch, key, partitions
 from selfheal_assets.stages.metadata import table
 from selfheal_assets.stages.release import Release, start_release
 from selfheal_assets.stages.served_rows import event_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 UNSHOWN = ("sql", "event_id", "across_batches")
 """Arguments of a check that are for machines."""
@@ -85,13 +82,12 @@ def _check_spec(spec: ModelSpec, check: Check) -> dg.AssetCheckSpec:
     )
 
 
-def _candidate(selfheal: Services, spec: ModelSpec, batch_id: str) -> "pd.DataFrame | None":
+def _candidate(selfheal: Services, spec: ModelSpec, batch_id: str) -> BatchRows | None:
     """The rows to judge: repaired ones where a release brought them, else the raw ones; None when unreadable."""
     stage = "repaired" if selfheal.batches.has(spec.name, "repaired", batch_id) else "raw"
     if not selfheal.batches.has(spec.name, stage, batch_id):
         return None
-    landed = selfheal.batches.read(spec.name, stage, batch_id).reset_index(drop=True)
-    return event_rows(selfheal, spec, batch_id, landed)
+    return event_rows(selfheal, spec, batch_id, selfheal.batches.rows(spec.name, stage, batch_id))
 
 
 def _keep(
@@ -99,23 +95,34 @@ def _keep(
 ) -> bool:
     """Write both parts, then settle the batch, then tell the UI. True when there are clean rows."""
     if judged.judgement.verdict is BatchVerdict.QUARANTINED and _stays_as_it_was(selfheal, spec, batch_id, judged):
-        _show(context, selfheal, spec, batch_id, judged, judged.rows.iloc[:0], judged.rows.iloc[:0])
+        _show(context, selfheal, spec, batch_id, judged, unchanged=True)
         return True
-    clean, bad = judged.split()
-    reasons = list(judged.judgement.reasons)
-    if len(clean):
-        selfheal.batches.write(spec.name, "clean", batch_id, clean)
-    else:
-        selfheal.batches.remove(spec.name, "clean", batch_id)
-    if len(bad) or not len(clean):
-        failed = [o.check.name for o in judged.outcomes if o.status is not CheckStatus.PASSED]
-        reason = {"reasons": reasons, "failed_checks": failed, "rows": len(bad), "at": selfheal.clock.now()}
-        selfheal.batches.write_quarantine(spec.name, batch_id, bad, reason)
-    else:
-        selfheal.batches.retire_quarantine(spec.name, batch_id)
+    _write(selfheal, spec, batch_id, judged)
     settle_judged(selfheal, spec, batch_id, judged)
-    _show(context, selfheal, spec, batch_id, judged, clean, bad)
-    return bool(len(clean))
+    _show(context, selfheal, spec, batch_id, judged)
+    return judged.bad_rows < len(judged.rows)
+
+
+def _write(selfheal: Services, spec: ModelSpec, batch_id: str, judged: JudgedRows) -> None:
+    """Both parts as files, in one pass over the rows; the clean one is in place first."""
+    bad_rows, batches = judged.bad_rows, selfheal.batches
+    any_clean, any_bad = bad_rows < len(judged.rows), bad_rows > 0 or not len(judged.rows)
+    with ExitStack() as writing:
+        add_bad = writing.enter_context(batches.quarantining(spec.name, batch_id)) if any_bad else None
+        add_clean = writing.enter_context(batches.writing(spec.name, "clean", batch_id)) if any_clean else None
+        for clean, bad in judged.parts():
+            if add_clean:
+                add_clean(clean)
+            if add_bad:
+                add_bad(bad)
+    if not any_clean:
+        batches.remove(spec.name, "clean", batch_id)
+    if any_bad:
+        failed = [o.check.name for o in judged.outcomes if o.status is not CheckStatus.PASSED]
+        reason = {"reasons": list(judged.judgement.reasons), "failed_checks": failed, "rows": bad_rows}
+        batches.write_quarantine(spec.name, batch_id, None, {**reason, "at": selfheal.clock.now()})
+    else:
+        batches.retire_quarantine(spec.name, batch_id)
 
 
 def _stays_as_it_was(selfheal: Services, spec: ModelSpec, batch_id: str, judged: JudgedRows) -> bool:
@@ -138,9 +145,10 @@ def _show(
     spec: ModelSpec,
     batch_id: str,
     judged: JudgedRows,
-    clean: "pd.DataFrame",
-    bad: "pd.DataFrame",
+    *,
+    unchanged: bool = False,
 ) -> None:
+    """`unchanged`: neither part was written."""
     from selfheal_assets.stages.plots import as_markdown, quality_plot
 
     for outcome in judged.outcomes:
@@ -155,14 +163,12 @@ def _show(
         ),
         **({"data_docs": dg.MetadataValue.url(docs)} if docs else {}),
     }
-    if len(clean):
-        context.add_asset_metadata(
-            {**metadata, "dagster/row_count": len(clean), "head": table(clean.head(5))},
-            key(spec, "clean_batch"),
-            batch_id,
-        )
-    if len(bad) or not len(judged.rows):
-        kept = {**metadata, "dagster/row_count": len(bad), "sample": table(bad.head(10))}
+    bad_rows = judged.bad_rows
+    if not unchanged and bad_rows < len(judged.rows):
+        shown = {"dagster/row_count": len(judged.rows) - bad_rows, "head": table(judged.head(5))}
+        context.add_asset_metadata({**metadata, **shown}, key(spec, "clean_batch"), batch_id)
+    if (not unchanged and bad_rows) or not len(judged.rows):
+        kept = {**metadata, "dagster/row_count": bad_rows, "sample": table(judged.head(10, clean=False))}
         _show_quarantined(context, selfheal, spec, batch_id, kept)
 
 

@@ -11,6 +11,7 @@ from selfheal_assets.ports import Services
 from selfheal_assets.stages.champion import SCORE, Reference, reference_of
 from selfheal_assets.stages.drift_frames import compare_frames, compare_scores
 from selfheal_assets.stages.metadata import number, table
+from selfheal_assets.stages.stored_columns import features_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +47,9 @@ def measured_drift(
         reason = f"champion {version} has no reference rows yet"
         signals = (Signal.DRIFT, Signal.SCORE_DRIFT)
         return [_unknown(spec, signal, batch_id, scores, reason) for signal in signals], None
-    batch = selfheal.batches.read(spec.name, "features", batch_id)
     names, detector = selfheal.features.names(spec), selfheal.detector(spec)
-    features = compare_frames(
-        spec, detector, reference.rows[names], batch[names], reference.profile.get("importance", {})
-    )
+    batch = features_of(selfheal, spec, batch_id, names)
+    features = compare_frames(spec, detector, reference.rows[names], batch, reference.profile.get("importance", {}))
     held_out = reference.rows[SCORE].dropna().to_numpy()
     score = compare_scores(spec, detector, held_out, scores[SCORE].to_numpy())
     found = [

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+import numpy as np
 
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.ports import Services
@@ -32,15 +33,17 @@ def features(spec: ModelSpec) -> dg.AssetsDefinition:
 
 
 def _publish(selfheal: Services, spec: ModelSpec, batch_id: str) -> dict[str, Any]:
-    clean = selfheal.batches.read(spec.name, "clean", batch_id)
+    clean = selfheal.batches.rows(spec.name, "clean", batch_id)
     published = selfheal.features.publish(spec, batch_id, clean)
-    frame = feature_frame(selfheal, spec, clean)
-    path = selfheal.batches.write(spec.name, "features", batch_id, frame)
+    with selfheal.batches.writing(spec.name, "features", batch_id) as add:
+        for part in clean.parts():
+            add(feature_frame(selfheal, spec, part))
+    made = selfheal.batches.rows(spec.name, "features", batch_id)
     return {
-        "dagster/row_count": dg.MetadataValue.int(len(frame)),
+        "dagster/row_count": dg.MetadataValue.int(len(made)),
         "offline_rows": dg.MetadataValue.json(dict(published.offline_rows)),
         "online_entities": dg.MetadataValue.int(published.online_rows),
         "online_until": dg.MetadataValue.text(str(published.materialized_until)),
-        "head": table(frame.head(5)),
-        "path": dg.MetadataValue.path(path),
+        "head": table(made.at(np.arange(min(5, len(made))))),
+        "path": dg.MetadataValue.path(selfheal.batches.path(spec.name, "features", batch_id)),
     }

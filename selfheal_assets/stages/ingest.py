@@ -1,6 +1,7 @@
 """Ingest: a landed file in, the raw batch out, typed and durable. Never judges the rows."""
 
 import dagster as dg
+import numpy as np
 
 from selfheal_assets.core.errors import FileWithdrawnError, UnreadableFileError
 from selfheal_assets.core.model_spec import ModelSpec
@@ -36,7 +37,7 @@ def _take(
     if selfheal.batches.has(spec.name, "repaired", batch_id):
         return {"repaired": dg.MetadataValue.bool(True)}  # A release brought these rows: the landed ones are past.
     try:
-        frame = selfheal.batches.take(spec.name, batch_id, name, types)
+        landed = selfheal.batches.take(spec.name, batch_id, name, types)
     except UnreadableFileError as error:
         _quarantine_bytes(selfheal, spec, batch_id, name, str(error))
         context.log.warning(str(error))
@@ -45,12 +46,12 @@ def _take(
         settle(selfheal, spec, batch_id, BatchStatus.WITHDRAWN, reasons=[str(error)])
         context.log.warning(str(error))
         return {"verdict": dg.MetadataValue.text("WITHDRAWN"), "reason": dg.MetadataValue.text(str(error))}
-    rows = event_rows(selfheal, spec, batch_id, frame)
+    rows = event_rows(selfheal, spec, batch_id, landed)
     return {
-        "dagster/row_count": dg.MetadataValue.int(len(frame)),
+        "dagster/row_count": dg.MetadataValue.int(len(landed)),
         "file": dg.MetadataValue.text(name),
-        "columns": dg.MetadataValue.int(frame.shape[1]),
-        "head": table(rows.head(5)),
+        "columns": dg.MetadataValue.int(len(landed.columns)),
+        "head": table(rows.at(np.arange(min(5, len(rows))))),
         "path": dg.MetadataValue.path(selfheal.batches.path(spec.name, "raw", batch_id)),
         **shown(selfheal, spec, batch_id),
     }

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import dagster as dg
+import numpy as np
 
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.ports import Services
+from selfheal_assets.ports import BatchRows, Model, Services
 from selfheal_assets.stages.batch_records import close_batch, measured_after
 from selfheal_assets.stages.champion import SCORE, champion
 from selfheal_assets.stages.drift_evidence import drift_evidence
@@ -14,6 +15,7 @@ from selfheal_assets.stages.identity import attributes, by_batch, key, partition
 from selfheal_assets.stages.label_evidence import label_evidence, signals
 from selfheal_assets.stages.metadata import number, summary, table
 from selfheal_assets.stages.rollout_batches import Trial
+from selfheal_assets.stages.stored_columns import scores_of
 
 DRIFT, PERFORMANCE = "drift_report", "performance_report"
 
@@ -35,22 +37,35 @@ def predictions(spec: ModelSpec) -> dg.AssetsDefinition:
         model, trial = selfheal.registry.load(serving), Trial(selfheal, spec)
         for batch_id in context.partition_keys:
             if selfheal.batches.has(spec.name, "features", batch_id):
-                frame = selfheal.batches.read(spec.name, "features", batch_id)
-                scored = frame[[spec.data.event_id, spec.data.event_timestamp, spec.data.label]].copy()
-                scored[SCORE] = model.score(frame[selfheal.features.names(spec)])
-                scored["champion_version"] = serving.version
-                selfheal.batches.write(spec.name, "scores", batch_id, scored)
-                if left_out := trial.score(batch_id, frame):
+                rows = selfheal.batches.rows(spec.name, "features", batch_id)
+                mean = _score(selfheal, spec, batch_id, rows, model, serving.version)
+                if left_out := trial.score(batch_id, rows):
                     context.log.warning(left_out)
+                scored = selfheal.batches.rows(spec.name, "scores", batch_id)
                 metadata = {
                     "dagster/row_count": len(scored),
                     "champion_version": serving.version,
-                    "mean_score": number(float(scored[SCORE].mean())),
-                    "head": table(scored.head(5)),
+                    "mean_score": number(mean),
+                    "head": table(scored.at(np.arange(min(5, len(scored))))),
                 }
                 context.add_asset_metadata(metadata, key(spec, "predictions"), batch_id)
 
     return predictions
+
+
+def _score(
+    selfheal: Services, spec: ModelSpec, batch_id: str, features: BatchRows, model: Model, version: str
+) -> float:
+    """The batch's scores as a file, part after part; their mean."""
+    identity, names = [spec.data.event_id, spec.data.event_timestamp, spec.data.label], selfheal.features.names(spec)
+    scores = []
+    with selfheal.batches.writing(spec.name, "scores", batch_id) as add:
+        for part in features.parts():
+            scores.append(model.score(part[names]))
+            scored = part[identity].copy()
+            scored[SCORE], scored["champion_version"] = scores[-1], version
+            add(scored)
+    return float(np.nanmean(np.concatenate(scores)))
 
 
 def observed_batch(spec: ModelSpec) -> dg.AssetsDefinition:
@@ -93,7 +108,7 @@ def observed_batch(spec: ModelSpec) -> dg.AssetsDefinition:
 def _measure(context: dg.AssetExecutionContext, selfheal: Services, spec: ModelSpec, batch_id: str) -> None:
     """Every kind of evidence, recorded at once, so that no decision is made on half of what the batch says."""
     after = measured_after(selfheal, spec, batch_id)
-    scores = selfheal.batches.read(spec.name, "scores", batch_id)
+    scores = scores_of(selfheal, spec, batch_id)
     moved, moved_shown = drift_evidence(selfheal, spec, batch_id, scores)
     estimated = estimated_evidence(selfheal, spec, batch_id, scores)
     labelled, labelled_shown = label_evidence(selfheal, spec, batch_id, scores)

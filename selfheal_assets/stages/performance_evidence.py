@@ -85,7 +85,7 @@ def _slices(
     if reference is None or not spec.gate.slices:
         return []
     held_out = reference.rows[reference.rows[SCORE].notna()]
-    batch = selfheal.batches.read(spec.name, "features", batch_id)
+    batch = selfheal.batches.rows(spec.name, "features", batch_id).frame(spec.gate.slices)
     sides = [
         Scored(
             label=np_label,

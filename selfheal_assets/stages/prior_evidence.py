@@ -15,6 +15,7 @@ from selfheal_assets.core.prior_shift import (
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.champion import Reference, reference_of
 from selfheal_assets.stages.drift_frames import compare_frames
+from selfheal_assets.stages.stored_columns import features_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,11 +95,11 @@ def _within_labels(
     names, detector = selfheal.features.names(spec), selfheal.detector(spec)
     importance = reference.profile.get("importance", {})
     counted = [name for name in names if importance.get(name, 1.0) >= spec.drift.min_importance_share]
-    batch = selfheal.batches.read(spec.name, "features", batch_id)
     comparisons = []
     for value in (0, 1):
-        before, after = reference.rows[reference.rows[spec.data.label] == value], batch[label == value]
-        for feature in compare_frames(spec, detector, before[counted], after[counted], {}).features:
+        before = reference.rows[reference.rows[spec.data.label] == value]
+        after = features_of(selfheal, spec, batch_id, counted, label == value)
+        for feature in compare_frames(spec, detector, before[counted], after, {}).features:
             comparisons.append(
                 ConditionalComparison(
                     feature=feature.feature,
@@ -106,7 +107,7 @@ def _within_labels(
                     p_value=feature.p_value,
                     psi=feature.psi,
                     reference_rows=len(before),
-                    batch_rows=len(after),
+                    batch_rows=int((label == value).sum()),
                 )
             )
     return assess_conditional(

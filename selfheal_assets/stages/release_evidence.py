@@ -8,6 +8,7 @@ from selfheal_assets.core.release import assess_release
 from selfheal_assets.ports import Services
 from selfheal_assets.stages.champion import PREVIOUS, SCORE, champion
 from selfheal_assets.stages.champion_batches import batches_under
+from selfheal_assets.stages.stored_columns import scored_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +26,7 @@ def release_evidence(
     serving, previous = champion(selfheal, spec), selfheal.registry.by_alias(spec.name, PREVIOUS)
     if serving is None or previous is None or serving.version != version or previous.version == version:
         return None
-    features = selfheal.batches.read(spec.name, "features", batch_id)[selfheal.features.names(spec)]
-    before = selfheal.registry.load(previous).score(features)
+    before = scored_by(selfheal, spec, batch_id, selfheal.registry.load(previous))
     found = assess_release(spec.performance, label, scores[SCORE].to_numpy(), before, seed=spec.training.seed)
     return Evidence(
         model=spec.name,

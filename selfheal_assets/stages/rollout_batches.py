@@ -7,7 +7,7 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.rollout_look import Look, look_of_rows
 from selfheal_assets.core.rollout_state import Rollout, RolloutState
 from selfheal_assets.core.traffic import Arm, Traffic
-from selfheal_assets.ports import Model, Services
+from selfheal_assets.ports import BatchRows, Model, Services
 from selfheal_assets.stages.current_labels import labels_of
 from selfheal_assets.stages.rollout_look import MOST_ROWS, TABLE, changed_batches
 from selfheal_assets.stages.rollout_records import newest_rollout
@@ -26,32 +26,33 @@ class Trial:
         self._services, self._spec = services, spec
         self._models: dict[str, Model] = {}
 
-    def score(self, batch_id: str, frame: "pd.DataFrame") -> str | None:
-        """Keep the scores of both, once a batch: what was counted stays counted. `frame`: the batch's features.
+    def score(self, batch_id: str, rows: BatchRows) -> str | None:
+        """Keep the scores of both, once a batch: what was counted stays counted. `rows`: the batch's features.
 
         Why they could not be kept, else None: a batch is not to suffer from a trial.
         """
         if self._spec.rollout.over != "batches":
             return None
         try:
-            self._score(batch_id, frame)
+            self._score(batch_id, rows)
         except Exception as error:
             return f"{batch_id} is left out of the rollout: {type(error).__name__}: {error}"
         return None
 
-    def _score(self, batch_id: str, frame: "pd.DataFrame") -> None:
+    def _score(self, batch_id: str, rows: BatchRows) -> None:
         import pandas as pd
 
         services, spec = self._services, self._spec
         rollout = newest_rollout(services.ledger, spec)
         if rollout is None or rollout.ended or services.batches.has(spec.name, TABLE, _part(rollout, batch_id)):
             return
-        features = frame[services.features.names(spec)]
+        names = services.features.names(spec)
         models = {CHAMPION: self._model(rollout.champion), CHALLENGER: self._model(rollout.challenger)}
-        event_ids = frame[spec.data.event_id].astype(str)
-        scores = {name: _scores(model, features) for name, model in models.items()}
-        kept = pd.DataFrame({"event_id": event_ids.to_numpy(), **scores, ANSWERS: _answers(rollout, event_ids)})
-        services.batches.write(spec.name, TABLE, _part(rollout, batch_id), kept)
+        with services.batches.writing(spec.name, TABLE, _part(rollout, batch_id)) as add:
+            for part in rows.parts():
+                event_ids = part[spec.data.event_id].astype(str)
+                scores = {name: _scores(model, part[names]) for name, model in models.items()}
+                add(pd.DataFrame({"event_id": event_ids, **scores, ANSWERS: _answers(rollout, event_ids)}))
 
     def _model(self, version: str) -> Model:
         if version not in self._models:

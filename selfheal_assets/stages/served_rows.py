@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.core import served_columns as served
 from selfheal_assets.core.model_spec import ModelSpec
-from selfheal_assets.ports import Services
+from selfheal_assets.ports import BatchRows, Services
 from selfheal_assets.stages.metadata import table
 
 if TYPE_CHECKING:
@@ -14,18 +14,22 @@ PART = "served"
 """The part of the batch store with a row for each answer: the event id, and the prediction log's columns."""
 
 
-def event_rows(services: Services, spec: ModelSpec, batch_id: str, rows: "pd.DataFrame") -> "pd.DataFrame":
+def event_rows(services: Services, spec: ModelSpec, batch_id: str, rows: BatchRows) -> BatchRows:
     """The rows without the prediction log's columns, which are kept once as the batch's part `served`.
 
     A server does not know the outcome: the label, where the file has no such column, is missing in each row.
     """
-    answers = _answers(spec, rows)
-    if answers is not None and not services.batches.has(spec.name, PART, batch_id):
-        services.batches.write(spec.name, PART, batch_id, answers)
-    ordinary = _ordinary(rows)
-    if answers is not None and spec.data.label not in ordinary.columns:
-        ordinary = ordinary.assign(**{spec.data.label: float("nan")})
-    return ordinary
+    reserved = [name for name in rows.columns if served.is_reserved(str(name))]
+    if not reserved:
+        return rows
+    ordinary = [name for name in rows.columns if name not in reserved]
+    if spec.data.event_id not in rows.columns:
+        return rows.select(ordinary)
+    if not services.batches.has(spec.name, PART, batch_id):
+        with services.batches.writing(spec.name, PART, batch_id) as add:
+            for part in rows.parts([spec.data.event_id, *reserved]):
+                add(part)
+    return rows.select(ordinary, [spec.data.label] if spec.data.label not in ordinary else [])
 
 
 def repaired_event_rows(services: Services, spec: ModelSpec, batch_id: str, repaired: "pd.DataFrame") -> "pd.DataFrame":
@@ -46,9 +50,9 @@ def shown(services: Services, spec: ModelSpec, batch_id: str) -> dict[str, Any]:
     """Rows answered by each version, and by where their features came from; nothing of a batch that was not served."""
     if not services.batches.has(spec.name, PART, batch_id):
         return {}
-    answers = services.batches.read(spec.name, PART, batch_id)
+    answers = services.batches.rows(spec.name, PART, batch_id)
     columns = {"served_by_version": served.VERSION, "served_by_level": served.LEVEL}
-    return {name: table(_counts(answers, column)) for name, column in columns.items() if column in answers}
+    return {name: table(_counts(answers, column)) for name, column in columns.items() if column in answers.columns}
 
 
 def _answers(spec: ModelSpec, rows: "pd.DataFrame") -> "pd.DataFrame | None":
@@ -76,7 +80,7 @@ def _alike(kept: "pd.DataFrame", answers: "pd.DataFrame") -> "tuple[pd.DataFrame
     return kept, answers
 
 
-def _counts(answers: "pd.DataFrame", column: str) -> list[dict[str, Any]]:
-    counts = answers[column].astype("string").fillna("unknown").value_counts()
+def _counts(answers: BatchRows, column: str) -> list[dict[str, Any]]:
+    counts = answers.frame([column])[column].astype("string").fillna("unknown").value_counts()
     name = column.removeprefix(served.RESERVED)
     return [{name: value, "rows": int(rows)} for value, rows in counts.items()]

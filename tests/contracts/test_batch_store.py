@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from selfheal_assets.adapters import batch_store
+from selfheal_assets.adapters import batch_store, large_tables, stored_rows
 from selfheal_assets.adapters.batch_store import FileBatchStore
 from selfheal_assets.core.errors import BatchError, FileWithdrawnError, UnreadableFileError
 from selfheal_assets.durable import move, replaced
@@ -108,7 +108,7 @@ class TestLanding:
 class TestTake:
     def test_a_file_becomes_the_raw_batch_and_leaves(self, store: FileBatchStore) -> None:
         file, batch_id = land(store)
-        frame = store.take("m", batch_id, "a.csv", TYPES)
+        frame = store.take("m", batch_id, "a.csv", TYPES).frame()
         assert frame.to_dict("list") == {"id": ["1", "2"], "amount": [0.5, 1.5]}
         assert not file.exists()
         assert hidden(file.parent) == []
@@ -116,10 +116,10 @@ class TestTake:
 
     def test_taking_twice_changes_nothing(self, store: FileBatchStore) -> None:
         _, batch_id = land(store)
-        first = store.take("m", batch_id, "a.csv", TYPES)
-        pd.testing.assert_frame_equal(store.take("m", batch_id, "a.csv", {}), first)
+        first = store.take("m", batch_id, "a.csv", TYPES).frame()
+        pd.testing.assert_frame_equal(store.take("m", batch_id, "a.csv", {}).frame(), first)
         land(store)
-        pd.testing.assert_frame_equal(store.take("m", batch_id, "a.csv", TYPES), first)
+        pd.testing.assert_frame_equal(store.take("m", batch_id, "a.csv", TYPES).frame(), first)
         assert store.drop_duplicate("m", "a.csv", batch_id), "the same file again"
         assert names(store) == hidden(store.landing("m")) == []
 
@@ -129,14 +129,15 @@ class TestTake:
     ) -> None:
         """The sender puts another file under the same name while the first one is being turned into the raw batch."""
         file, batch_id = land(store)
-        original = batch_store.read_table if moment == "read" else batch_store._write_parquet
+        module, name = (large_tables, "read_table") if moment == "read" else (stored_rows, "write_parquet")
+        original = getattr(module, name)
 
         def interrupted(*arguments):
             result = original(*arguments)
             file.write_bytes(OTHER)
             return result
 
-        monkeypatch.setattr(batch_store, "read_table" if moment == "read" else "_write_parquet", interrupted)
+        monkeypatch.setattr(module, name, interrupted)
         assert len(store.take("m", batch_id, "a.csv", TYPES)) == 2
         assert names(store) == ["a.csv"]
         assert file.read_bytes() == OTHER
@@ -150,7 +151,7 @@ class TestTake:
         assert file.read_bytes() == OTHER
         assert hidden(file.parent) == []
 
-    @pytest.mark.parametrize("step", ["read_table", "_write_parquet"])
+    @pytest.mark.parametrize("step", ["read_parts", "from_parts"])
     def test_a_crash_in_the_middle_loses_nothing(
         self, store: FileBatchStore, monkeypatch: pytest.MonkeyPatch, step: str
     ) -> None:
@@ -304,7 +305,7 @@ class TestQuarantine:
 
     def test_a_whole_batch_goes_as_raw_when_there_is_a_raw(self, store: FileBatchStore) -> None:
         _, batch_id = land(store)
-        frame = store.take("m", batch_id, "a.csv", TYPES)
+        frame = store.take("m", batch_id, "a.csv", TYPES).frame()
         store.write("m", "clean", batch_id, frame)
         assert store.quarantine_whole("m", batch_id, "a.csv", "crashed") == 2
         rows, reason = store.read_quarantine("m", batch_id)
@@ -333,7 +334,7 @@ class TestQuarantine:
         def crash(*_):
             raise MemoryError
 
-        monkeypatch.setattr(batch_store, "read_table", crash)
+        monkeypatch.setattr(batch_store, "read_parts", crash)
         with pytest.raises(MemoryError):
             store.take("m", batch_id, "a.csv", TYPES)
         store.quarantine_whole("m", batch_id, "a.csv", "crashed")

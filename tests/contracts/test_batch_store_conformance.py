@@ -78,10 +78,10 @@ class BatchStoreContract(ABC):
         assert re.fullmatch(r"a-[0-9a-f]{10}", batch_id)
         assert self.names(other) == ["a.csv"]
         assert other.batch_id(other.landed("m")[0].path) == batch_id
-        frame = other.take("m", batch_id, "a.csv", TYPES)
+        frame = other.take("m", batch_id, "a.csv", TYPES).frame()
         assert frame.to_dict("list") == {"id": ["1", "2"], "amount": [0.5, 1.5]}
         assert self.names(store) == []
-        pd.testing.assert_frame_equal(store.take("m", batch_id, "a.csv", {}), frame)
+        pd.testing.assert_frame_equal(store.take("m", batch_id, "a.csv", {}).frame(), frame)
 
     def test_one_that_was_replaced_is_withdrawn_and_stays(self, store: FileBatchStore) -> None:
         batch_id = self.land(store)
@@ -211,7 +211,7 @@ class TestObjectStore(BatchStoreContract):
         assert waiting.exists()
         store.take("m", first, "a.csv", TYPES)
         (landed,) = store.landed("m")
-        assert store.take("m", store.batch_id(landed.path), "a.csv", TYPES)["id"].tolist() == ["7"]
+        assert store.take("m", store.batch_id(landed.path), "a.csv", TYPES).frame()["id"].tolist() == ["7"]
         assert not waiting.exists()
 
     def test_a_relay_that_was_killed_before_its_end_is_no_second_batch(self, store: FileBatchStore) -> None:

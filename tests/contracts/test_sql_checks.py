@@ -10,6 +10,7 @@ from selfheal_assets.adapters import sql_checks
 from selfheal_assets.adapters.sql_checks import evaluate_singular, readable_rows, rows_where
 from selfheal_assets.core.errors import ChecksError
 from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus, Scope
+from selfheal_assets.ports import FrameRows
 
 
 def frame() -> pd.DataFrame:
@@ -19,7 +20,7 @@ def frame() -> pd.DataFrame:
 
 def run(sql: str, rows: pd.DataFrame | None = None) -> CheckOutcome:
     check = Check(name="s", test="singular", scope=Scope.ROW, arguments={"sql": sql, "event_id": "id"})
-    return evaluate_singular(frame() if rows is None else rows, check, "shop")
+    return evaluate_singular(FrameRows(frame() if rows is None else rows), check, "shop")
 
 
 def test_no_returned_row_passes() -> None:
@@ -83,7 +84,7 @@ def test_a_query_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_batch_stays_as_it_was() -> None:
     rows = frame()
     run("select id from shop", rows)
-    rows_where(rows, "x > 1")
+    rows_where(FrameRows(rows), "x > 1")
     pd.testing.assert_frame_equal(rows, frame())
 
 
@@ -99,17 +100,17 @@ def test_the_batch_stays_as_it_was() -> None:
 )
 def test_rows_where(condition: str, mask: list[bool]) -> None:
     shuffled_index = frame().set_index(pd.Index([7, 7, 1, 0]))
-    assert rows_where(shuffled_index, condition).tolist() == mask
+    assert rows_where(FrameRows(shuffled_index), condition).tolist() == mask
 
 
 @pytest.mark.parametrize("condition", ["nope > 1", "x >", "x > 1) ; drop view __batch; --", "sum(x) > 1"])
 def test_a_condition_that_is_none_raises(condition: str) -> None:
     with pytest.raises(ChecksError, match="a check's SQL must"):
-        rows_where(frame(), condition)
+        rows_where(FrameRows(frame()), condition)
 
 
 def test_rows_where_of_an_empty_batch() -> None:
-    assert rows_where(frame().head(0), "x > 1").tolist() == []
+    assert rows_where(FrameRows(frame().head(0)), "x > 1").tolist() == []
 
 
 def test_readable_rows_are_few_and_plain() -> None:

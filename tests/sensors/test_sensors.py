@@ -250,7 +250,7 @@ class TestArrivals:
         poison, batches = land(sensors, "poison.csv", 0), sensors.services.batches
         for _ in range(3):
             (run,) = sensors.next_try("arrivals")
-            rows = batches.take("payments", poison, "poison.csv", {})
+            rows = batches.take("payments", poison, "poison.csv", {}).frame()
             for stage in ("clean", "features"):
                 batches.write("payments", stage, poison, rows)
             settle(sensors.services, SPEC, poison, BatchStatus.CLEAN, reasons=[], rows_landed=1, rows_clean=1)

@@ -15,6 +15,7 @@ from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.record import RecordKind
 from selfheal_assets.core.served_columns import is_reserved
 from selfheal_assets.operations.in_process import InProcessLoop
+from selfheal_assets.ports import FrameRows
 from selfheal_assets.project import MODELS, PROJECT
 from selfheal_assets.simulator.landing import drop
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
@@ -119,8 +120,8 @@ def test_a_batch_that_was_not_served_is_untouched(loop: InProcessLoop, ingested:
     assert status(loop, batch_id) == "CLEAN"
     assert not loop.services.batches.has("payments", "served", batch_id)
     assert "served_by_version" not in materialized(loop, batch_id)
-    frame = events(2)
-    assert event_rows(loop.services, loop.spec, batch_id, frame) is frame
+    rows = FrameRows(events(2))
+    assert event_rows(loop.services, loop.spec, batch_id, rows) is rows
 
 
 def test_answers_without_an_event_id_stay_in_the_raw_batch(loop: InProcessLoop, ingested: dict[str, str]) -> None:
