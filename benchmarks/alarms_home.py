@@ -9,7 +9,7 @@ import pandas as pd
 from selfheal_assets.adapters.adwin import detect_rise
 from selfheal_assets.adapters.in_memory import InMemoryLedger
 from selfheal_assets.core.model_spec import DataSpec, DriftSpec, FeaturesSpec, ModelSpec
-from selfheal_assets.ports import DriftDetector
+from selfheal_assets.ports import DriftDetector, FrameRows
 
 MODEL = "alarms"
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,6 +58,9 @@ class Frames:
 
     def read(self, _: str, stage: str, batch_id: str) -> pd.DataFrame:
         return self.frames[stage, batch_id]
+
+    def rows(self, _: str, stage: str, batch_id: str) -> FrameRows:
+        return FrameRows(self.frames[stage, batch_id])
 
     def write(self, _: str, stage: str, batch_id: str, frame: pd.DataFrame) -> None:
         self.frames[stage, batch_id] = frame

@@ -7,16 +7,16 @@ from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
-from selfheal_assets.adapters.stored_rows import StoredRows
 from selfheal_assets.core.errors import ChecksError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus, Scope
-from selfheal_assets.ports import BatchRows, batch_rows
 
 if TYPE_CHECKING:
     import duckdb
     import numpy as np
     import pandas as pd
+
+    from selfheal_assets.ports import BatchRows
 
 SAMPLE_ROWS = 10
 QUERY_SECONDS = 120.0
@@ -61,7 +61,7 @@ def read_singular(path: Path, spec: ModelSpec, mistakes: list[str]) -> list[Decl
     return [(f"{path}:1", check)]
 
 
-def evaluate_singular(rows: BatchRows, check: Check, model: str) -> CheckOutcome:
+def evaluate_singular(rows: "BatchRows", check: Check, model: str) -> CheckOutcome:
     """Run the SQL of a singular test over the batch, which it sees as the table `model`; a returned row is a failure.
 
     The failure is of rows when the result has the event id column and every id in it stands in the batch; otherwise
@@ -85,7 +85,7 @@ def evaluate_singular(rows: BatchRows, check: Check, model: str) -> CheckOutcome
     )
 
 
-def rows_where(rows: BatchRows, condition: str) -> "np.ndarray":
+def rows_where(rows: "BatchRows", condition: str) -> "np.ndarray":
     """(n,) booleans: the rows for which the SQL condition is true. Raises ChecksError when it is not a condition."""
     import numpy as np
 
@@ -113,7 +113,7 @@ def readable_rows(rows: "pd.DataFrame") -> tuple[Mapping[str, Any], ...]:
     )
 
 
-def _positions(rows: BatchRows, found: "pd.DataFrame", event_id: str) -> tuple[int, ...]:
+def _positions(rows: "BatchRows", found: "pd.DataFrame", event_id: str) -> tuple[int, ...]:
     if event_id not in found or event_id not in rows.columns:
         return ()
     present = rows.frame([event_id])[event_id]
@@ -122,7 +122,7 @@ def _positions(rows: BatchRows, found: "pd.DataFrame", event_id: str) -> tuple[i
     return tuple(present.isin(found[event_id]).to_numpy().nonzero()[0].tolist())
 
 
-def _select(rows: BatchRows, name: str, sql: str) -> "pd.DataFrame":
+def _select(rows: "BatchRows", name: str, sql: str) -> "pd.DataFrame":
     import duckdb
 
     try:
@@ -151,7 +151,7 @@ def _select(rows: BatchRows, name: str, sql: str) -> "pd.DataFrame":
 
 
 @contextmanager
-def _sealed(rows: BatchRows, name: str) -> "Iterator[duckdb.DuckDBPyConnection]":
+def _sealed(rows: "BatchRows", name: str) -> "Iterator[duckdb.DuckDBPyConnection]":
     """A database in memory that holds the batch as a view and reaches no file, network or Python variable."""
     import duckdb
 
@@ -170,6 +170,9 @@ def _sealed(rows: BatchRows, name: str) -> "Iterator[duckdb.DuckDBPyConnection]"
 def _register(connection: "duckdb.DuckDBPyConnection", rows: BatchRows, name: str) -> None:
     """The rows as the table of that name, numbered for ourselves; a large batch's file is read as the query goes."""
     import numpy as np
+
+    from selfheal_assets.adapters.stored_rows import StoredRows
+    from selfheal_assets.ports import batch_rows
 
     if not isinstance(rows, StoredRows) or len(rows) <= batch_rows.PART_ROWS:
         frame = rows.frame().copy(deep=False)
