@@ -167,7 +167,7 @@ def _sealed(rows: "BatchRows", name: str) -> "Iterator[duckdb.DuckDBPyConnection
         yield connection
 
 
-def _register(connection: "duckdb.DuckDBPyConnection", rows: BatchRows, name: str) -> None:
+def _register(connection: "duckdb.DuckDBPyConnection", rows: "BatchRows", name: str) -> None:
     """The rows as the table of that name, numbered for ourselves; a large batch's file is read as the query goes."""
     import numpy as np
 
