@@ -2,10 +2,11 @@
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+from set_clock import SetClock
 
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.incident import Incident
@@ -20,17 +21,6 @@ from selfheal_assets.wiring import Services
 SPEC = load_spec(PROJECT / MODELS / "payments" / "defs.yaml")
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 ROWS = 3_000
-
-
-class SetClock:
-    def __init__(self) -> None:
-        self.moment = BEGINNING
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def forward(self, **delta: float) -> None:
-        self.moment += timedelta(**delta)
 
 
 class FailingRuns(InProcessLoop):
@@ -127,7 +117,7 @@ def empty_instance(folder: Path) -> Path:
 def failing_runs(template: Path, place: Path, spec: ModelSpec = SPEC) -> FailingRuns:
     """Over a home of its own; its instance must be disposed of."""
     shutil.copytree(template, place / "dagster")
-    clock = SetClock()
+    clock = SetClock(BEGINNING)
     services = Services(place, clock=clock)
     services.ledger.initialise()
     loop = FailingRuns(services, spec, dg.DagsterInstance.local_temp(str(place / "dagster")))

@@ -1,11 +1,11 @@
 """Registered toy models with golden probes, for tests of who serves them."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from set_clock import SetClock
 
 from selfheal_assets.adapters.in_memory import InMemoryRegistry
 from selfheal_assets.adapters.mlflow_registry import MlflowRegistry
@@ -63,19 +63,6 @@ def release(registry: ModelRegistry, threshold: float, *, probed: bool = True) -
 def promote(registry: ModelRegistry, version: ModelVersion) -> None:
     standing = registry.by_alias("toy", "champion")
     registry.move_alias("toy", "champion", version.version, expected=standing.version if standing else None)
-
-
-@dataclass
-class SetClock:
-    """Stands until it is moved."""
-
-    moment: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def forward(self, seconds: float) -> None:
-        self.moment += timedelta(seconds=seconds)
 
 
 @dataclass

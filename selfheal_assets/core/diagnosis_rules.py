@@ -44,28 +44,28 @@ class Rule:
         return next(iter(self.needs))
 
 
-_MOVED: frozenset[Column] = frozenset({Signal.DRIFT, Signal.SCORE_DRIFT, Derived.STRONG_DRIFT})
-_HARMED: frozenset[Column] = frozenset({Derived.HARM, Signal.RELEASE})
 _SERVED: frozenset[Column] = frozenset({Signal.SERVED_SCORES})
 """The scores of minutes say no more than a batch does, or a fault that explains them."""
+_MOVED: frozenset[Column] = frozenset({Signal.DRIFT, Signal.SCORE_DRIFT, Derived.STRONG_DRIFT, *_SERVED})
+_HARMED: frozenset[Column] = frozenset({Derived.HARM, Signal.RELEASE, *_SERVED})
 
 RULES = (
     Rule(
         Cause.BAD_RELEASE,
         {Derived.HARM: RAISED, Signal.RELEASE: RAISED},
-        _HARMED | _SERVED,
+        _HARMED,
         "soon after its promotion the champion does worse than the previous one on the same rows",
     ),
     Rule(
         Cause.BAD_RELEASE,
         {Signal.RELEASE_FAULT: RAISED},
-        frozenset({Signal.RELEASE_FAULT, Signal.ERRORS, Signal.TIMEOUTS, Signal.LATENCY}) | _SERVED,
+        frozenset({Signal.RELEASE_FAULT, Signal.ERRORS, Signal.TIMEOUTS, Signal.LATENCY, *_SERVED}),
         "requests began to fail, or to be late, with the promotion",
     ),
     Rule(
         Cause.BAD_RELEASE,
         {Signal.BUSINESS: RAISED},
-        frozenset({Signal.BUSINESS}) | _SERVED,
+        frozenset({Signal.BUSINESS, *_SERVED}),
         "the business metric fell with the promotion",
     ),
     Rule(Cause.SERVING_FAULT, {Signal.ERRORS: RAISED}, frozenset({Signal.ERRORS}), "the server fails to answer"),
@@ -74,13 +74,13 @@ RULES = (
     Rule(
         Cause.FEATURE_STORE_FAULT,
         {Signal.FEATURE_STORE: RAISED},
-        frozenset({Signal.FEATURE_STORE}) | _SERVED,
+        frozenset({Signal.FEATURE_STORE, *_SERVED}),
         "features do not come from the feature store",
     ),
     Rule(
         Cause.BAD_DATA,
         {Signal.QUALITY: RAISED},
-        frozenset({Signal.QUALITY}) | _SERVED,
+        frozenset({Signal.QUALITY, *_SERVED}),
         "rows or labels broke checks of severity error; whatever else the batch shows is not believed",
     ),
     Rule(
@@ -90,25 +90,25 @@ RULES = (
     Rule(
         Cause.PRIOR_SHIFT,
         {Signal.PRIOR: PERSISTENT, Signal.CONDITIONAL: CLEAR},
-        frozenset({Signal.PRIOR, *_MOVED, *_HARMED}) | _SERVED,
+        frozenset({Signal.PRIOR, *_MOVED, *_HARMED}),
         "the share of label 1 moved, and within each label the features did not",
     ),
     Rule(
         Cause.HARMFUL_DRIFT,
         {Derived.HARM: PERSISTENT, Signal.DRIFT: RAISED},
-        frozenset({*_HARMED, *_MOVED, Signal.PRIOR}) | _SERVED,
+        frozenset({*_HARMED, *_MOVED, Signal.PRIOR}),
         "the inputs moved, and the champion does worse",
     ),
     Rule(
         Cause.HARMFUL_DRIFT,
         {Derived.STRONG_DRIFT: PERSISTENT, Derived.HARM: UNKNOWN},
-        _MOVED | _SERVED,
+        _MOVED,
         "the inputs moved far, and nothing says yet what that does to the performance",
     ),
     Rule(
         Cause.CONCEPT_DRIFT,
         {Derived.HARM: PERSISTENT, Signal.DRIFT: NOT_RAISED},
-        frozenset({*_HARMED, Signal.PRIOR, Signal.SCORE_DRIFT}) | _SERVED,
+        frozenset({*_HARMED, Signal.PRIOR, Signal.SCORE_DRIFT}),
         "the champion does worse, and no move of the inputs was seen: what they mean has changed",
     ),
     Rule(
@@ -120,13 +120,13 @@ RULES = (
     Rule(
         Cause.BENIGN_DRIFT,
         {Signal.DRIFT: RAISED, Derived.HARM: CLEAR},
-        frozenset({Signal.PRIOR, *_MOVED}) | _SERVED,
+        frozenset({Signal.PRIOR, *_MOVED}),
         "the inputs moved, and the champion still performs on them",
     ),
     Rule(
         Cause.BENIGN_DRIFT,
         {Signal.SCORE_DRIFT: RAISED, Derived.HARM: CLEAR},
-        _MOVED | _SERVED,
+        _MOVED,
         "the scores moved, and the champion still performs",
     ),
     Rule(

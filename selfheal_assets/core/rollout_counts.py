@@ -39,15 +39,16 @@ def _counts(samples: Sequence[Sample], version: str) -> ArmCounts:
     own = [sample for sample in samples if sample.labels.get("version") == version]
     return ArmCounts(
         scores=by_bucket(sample for sample in own if sample.name == SCORES),
-        errors=int(_sum(own, ERRORS)),
-        slow=int(_sum(own, SLOW)),
-        answered=int(_sum(own, ANSWERED)),
-        business=int(_sum(own, BUSINESS)),
-        business_sum=_sum(own, BUSINESS_SUM),
+        errors=int(total_of(own, ERRORS)),
+        slow=int(total_of(own, SLOW)),
+        answered=int(total_of(own, ANSWERED)),
+        business=int(total_of(own, BUSINESS)),
+        business_sum=total_of(own, BUSINESS_SUM),
     )
 
 
-def _sum(samples: Iterable[Sample], name: str) -> float:
+def total_of(samples: Iterable[Sample], name: str) -> float:
+    """A metric over all its other labels. Raises RolloutError for what is no number."""
     total = sum(sample.value for sample in samples if sample.name == name)
     if not isfinite(total):
         raise RolloutError(f"A server's counts must be numbers; received {total} for {name}. Look at its /metrics.")

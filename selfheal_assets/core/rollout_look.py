@@ -130,11 +130,7 @@ def look_of_rows(
 
 def score_distance(champion: npt.ArrayLike, challenger: npt.ArrayLike) -> float:
     """Of the scores (n,) and (m,) of both, as a rollout measures it; nan when one has none that is a probability."""
-    counted = []
-    for name, scores in (("champion", champion), ("challenger", challenger)):
-        found = as_floats(name, scores)
-        counted.append(_counted(found, np.zeros(len(found), dtype=np.bool_)).scores)
-    return bucket_distance(*counted)
+    return bucket_distance(bucketed(as_floats("champion", champion)), bucketed(as_floats("challenger", challenger)))
 
 
 def _sound(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from selfheal_assets.core.rollout_counts import BUSINESS, BUSINESS_SUM, SCORES, by_bucket
+from selfheal_assets.core.rollout_counts import BUSINESS, BUSINESS_SUM, SCORES, by_bucket, total_of
 from selfheal_assets.core.rollout_look import BUCKETS
-from selfheal_assets.core.server_reading import LIVE, Sample
+from selfheal_assets.core.server_reading import LEVELS, LIVE, Sample
 
 BUSINESS_SQUARES = "selfheal_business_squares_total"
-LEVELS = "selfheal_feature_rows_total"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +72,6 @@ def served_of(samples: Iterable[Sample], version: str) -> Served:
         rows=int(sum(one.value for one in levels)),
         fallen_back=int(sum(one.value for one in levels if one.labels.get("level") != LIVE)),
         business=Business(
-            values=_sum(own, BUSINESS), total=_sum(own, BUSINESS_SUM), squares=_sum(own, BUSINESS_SQUARES)
+            values=total_of(own, BUSINESS), total=total_of(own, BUSINESS_SUM), squares=total_of(own, BUSINESS_SQUARES)
         ),
     )
-
-
-def _sum(samples: Iterable[Sample], name: str) -> float:
-    return sum(one.value for one in samples if one.name == name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-LIVE = "live"
+LEVELS, LIVE = "selfheal_feature_rows_total", "live"
 Key = TypeVar("Key")
 
 
@@ -68,7 +68,7 @@ def counts_of(samples: Sequence[Sample]) -> ServerCounts:
         elif one.name == "selfheal_request_seconds_bucket":
             edge = float(one.labels["le"])
             within[edge] = within.get(edge, 0.0) + one.value
-        elif one.name == "selfheal_feature_rows_total":
+        elif one.name == LEVELS:
             levels[one.labels["level"]] = levels.get(one.labels["level"], 0.0) + one.value
     answered = {outcome: outcomes.get(outcome, 0.0) for outcome in ("ok", "error", "timeout", "rejected")}
     return ServerCounts(**answered, within=within, levels=levels)

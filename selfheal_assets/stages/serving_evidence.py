@@ -16,7 +16,6 @@ from selfheal_assets.core.server_window import ServerWindow
 from selfheal_assets.core.serving_health import START_SECONDS, Assessment, assess
 from selfheal_assets.ports import Ledger, Services
 from selfheal_assets.stages.champion import reference_scores
-from selfheal_assets.stages.situation import serving
 
 EVIDENCE_READ = 200
 """A statement that is not among so many is made again: what a decision reads always has the last one."""
@@ -38,7 +37,7 @@ def serving_evidence(
 ) -> str:
     """What was found, in words. Records what is new of it, all in one append."""
     ledger, now = selfheal.ledger, window.newest.at
-    champion, _ = serving(ledger, spec)
+    champion = past.version
     stated = _stated(ledger, spec, champion)
     if not status.any and not stated:
         return "no model server has been seen"

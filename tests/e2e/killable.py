@@ -226,7 +226,6 @@ def _models(services: Any, spec: Any) -> dict[str, Any]:
         "references": {
             v.version: len(services.batches.read(spec.name, "reference", v.version))
             for v in registry.versions(spec.name)
-            if services.batches.has(spec.name, "reference", v.version)
         },
         "mlflow_runs": dict(Counter(run.info.status for run in runs)),
     }

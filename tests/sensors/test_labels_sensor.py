@@ -10,6 +10,7 @@ from time import perf_counter
 import dagster as dg
 import pandas as pd
 import pytest
+from set_clock import SetClock
 
 from selfheal_assets.adapters.label_store import FileLabelStore
 from selfheal_assets.components.declaration import load_spec
@@ -25,15 +26,6 @@ from selfheal_assets.wiring import Services
 
 SPEC = load_spec(PROJECT / MODELS / "payments" / "defs.yaml")
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class SetClock:
-    """A failed run is asked for again after a while."""
-
-    moment = BEGINNING
-
-    def now(self) -> datetime:
-        return self.moment
 
 
 class Sensors(InProcessLoop):
@@ -87,7 +79,7 @@ def empty_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sensors(empty_instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sensors]:
     monkeypatch.setattr(dg.SensorEvaluationContext, "log", logging.Logger("sensors"))
     shutil.copytree(empty_instance, tmp_path / "dagster")
-    services = Services(tmp_path, clock=SetClock())
+    services = Services(tmp_path, clock=SetClock(BEGINNING))
     services.ledger.initialise()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
         made = Sensors(services, SPEC, instance)

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import pytest
+from set_clock import SetClock
 from work_done import Counter, Work, counting_steps
 
 from selfheal_assets.adapters.batch_store import FileBatchStore
@@ -40,17 +41,6 @@ from selfheal_assets.wiring import Services
 SPEC = load_spec(PROJECT / MODELS / "payments" / "defs.yaml")
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 PARTITION = "dagster/partition"
-
-
-class SetClock:
-    def __init__(self) -> None:
-        self.moment = BEGINNING
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def forward(self, **delta: float) -> None:
-        self.moment += timedelta(**delta)
 
 
 class Sensors(InProcessLoop):
@@ -122,7 +112,7 @@ def build(empty_instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def make(spec: ModelSpec = SPEC) -> Sensors:
         place = tmp_path / str(len(made))
         shutil.copytree(empty_instance, place / "dagster")
-        clock = SetClock()
+        clock = SetClock(BEGINNING)
         services = Services(place, clock=clock)
         services.ledger.initialise()
         sensors = Sensors(services, spec, dg.DagsterInstance.local_temp(str(place / "dagster")))

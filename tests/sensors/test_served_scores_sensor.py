@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from brain import spec as model_spec
 from served import ROW
 from serving_process import Running, running
+from set_clock import SetClock
 
 from selfheal_assets.core.causes import Action, Cause
 from selfheal_assets.core.evidence import Evidence, Signal, Status
@@ -36,14 +37,6 @@ def champion() -> None:
 
 
 REPOSITORY = dg.Definitions(assets=[champion]).get_repository_def()
-
-
-@dataclass
-class SetClock:
-    moment: datetime
-
-    def now(self) -> datetime:
-        return self.moment
 
 
 class World:

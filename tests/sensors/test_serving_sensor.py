@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from brain import spec as model_spec
+from set_clock import SetClock
 from watched_servers import page, samples
 
 from selfheal_assets import supervision
@@ -36,14 +37,6 @@ from selfheal_assets.wiring import Services
 SPEC = model_spec()
 CLEAR, RAISED, UNKNOWN = Status.CLEAR, Status.RAISED, Status.UNKNOWN
 PROBED = {"ok": True, "version": "2", "level": "live", "milliseconds": 3.0, "problem": None}
-
-
-@dataclass
-class SetClock:
-    moment: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.moment
 
 
 @dataclass
@@ -101,7 +94,8 @@ class World:
     """A home with a ledger, and a server that listens on 127.0.0.1."""
 
     def __init__(self, home: Path, stack: ExitStack) -> None:
-        self.home, self.stack, self.clock, self.told = home, stack, SetClock(), Told()
+        self.home, self.stack, self.told = home, stack, Told()
+        self.clock = SetClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
         self.services = Services(home, clock=self.clock)
         home.mkdir()
         self.services.ledger.initialise()

@@ -1,26 +1,16 @@
 """The circuit breaker over a clock that the test sets: when it opens, whom it lets try, when it closes."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from set_clock import SetClock
 
 from selfheal_assets.serving.breaker import Breaker
 
 FAILURES, SECONDS = 3, 60.0
-
-
-class SetClock:
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def pass_by(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
 
 
 def opened() -> tuple[Breaker, SetClock]:
@@ -48,28 +38,28 @@ def test_only_failures_in_a_row_open_it() -> None:
 
 def test_a_single_probe_tries_when_its_time_has_passed() -> None:
     breaker, clock = opened()
-    clock.pass_by(SECONDS - 0.001)
+    clock.forward(seconds=SECONDS - 0.001)
     assert not breaker.admits()
-    clock.pass_by(0.001)
+    clock.forward(seconds=0.001)
     assert [breaker.admits() for _ in range(4)] == [True, False, False, False]
     assert breaker.open
 
 
 def test_many_threads_get_one_probe_between_them() -> None:
     breaker, clock = opened()
-    clock.pass_by(SECONDS)
+    clock.forward(seconds=SECONDS)
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: breaker.admits(), range(400))) == 1
 
 
 def test_a_probe_that_succeeds_closes_it_and_one_that_fails_opens_it_again() -> None:
     breaker, clock = opened()
-    clock.pass_by(SECONDS)
+    clock.forward(seconds=SECONDS)
     assert breaker.admits()
     breaker.failed()
-    clock.pass_by(SECONDS - 1)
+    clock.forward(seconds=SECONDS - 1)
     assert not breaker.admits()
-    clock.pass_by(1)
+    clock.forward(seconds=1)
     assert breaker.admits()
     breaker.succeeded()
     assert not breaker.open
@@ -80,15 +70,15 @@ def test_a_probe_that_succeeds_closes_it_and_one_that_fails_opens_it_again() -> 
 
 def test_a_probe_that_is_never_heard_of_again_does_not_keep_it_open() -> None:
     breaker, clock = opened()
-    clock.pass_by(SECONDS)
+    clock.forward(seconds=SECONDS)
     assert breaker.admits()
-    clock.pass_by(SECONDS)
+    clock.forward(seconds=SECONDS)
     assert breaker.admits()
 
 
 def test_a_clock_that_was_set_back_does_not_keep_it_open() -> None:
     breaker, clock = opened()
-    clock.pass_by(-3600)
+    clock.forward(seconds=-3600)
     assert breaker.admits()
     assert not breaker.admits()
 
@@ -101,13 +91,13 @@ class Told(RuleBasedStateMachine):
         self.clock = SetClock()
         self.breaker = Breaker(FAILURES, SECONDS, self.clock)
         self.in_a_row = 0
-        self.quiet_since = self.clock.time
+        self.quiet_since = self.clock.moment
 
     @rule()
     def fail(self) -> None:
         self.breaker.failed()
         self.in_a_row += 1
-        self.quiet_since = self.clock.time
+        self.quiet_since = self.clock.moment
 
     @rule()
     def succeed(self) -> None:
@@ -116,15 +106,15 @@ class Told(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 29.0, 31.0, 60.0]))
     def wait(self, seconds: float) -> None:
-        self.clock.pass_by(seconds)
+        self.clock.forward(seconds=seconds)
 
     @precondition(lambda self: self.in_a_row >= FAILURES)
     @rule()
     def ask_while_open(self) -> None:
-        due = self.clock.time - self.quiet_since >= timedelta(seconds=SECONDS)
+        due = self.clock.moment - self.quiet_since >= timedelta(seconds=SECONDS)
         assert self.breaker.admits() is due
         if due:
-            self.quiet_since = self.clock.time
+            self.quiet_since = self.clock.moment
 
     @precondition(lambda self: self.in_a_row < FAILURES)
     @rule()

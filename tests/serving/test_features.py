@@ -13,6 +13,7 @@ import pytest
 from feast_world import model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from set_clock import SetClock
 
 from selfheal_assets.core.errors import FeatureError, SpecError
 from selfheal_assets.core.feature_defaults import default_problems, typed_default
@@ -28,14 +29,6 @@ DEADLINE_MS = 40.0
 SLACK = 0.15
 """Seconds that a thread may wait for the processor, on a machine that does other work too."""
 THREADS = 2
-
-
-class SetClock:
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
 
 
 class AccountStore:
@@ -160,9 +153,9 @@ class TestLevels:
     def test_what_was_said_serves_for_its_age_by_the_clock(self, bench: Bench) -> None:
         bench.ask("a1")
         bench.store.before = fail
-        bench.clock.time += timedelta(minutes=60)
+        bench.clock.moment += timedelta(minutes=60)
         assert bench.levels("a1") == [CACHED]
-        bench.clock.time += timedelta(seconds=1)
+        bench.clock.moment += timedelta(seconds=1)
         assert bench.levels("a1") == [DEFAULT]
 
     def test_the_time_of_the_events_does_not_age_it(self, bench: Bench) -> None:
@@ -314,14 +307,14 @@ class TestBreaker:
         bench.store.before = fail
         while not bench.resolver.breaker_open:
             bench.ask("a1")
-        bench.clock.time += timedelta(seconds=60)
+        bench.clock.moment += timedelta(seconds=60)
         asked = len(bench.store.questions)
         assert bench.levels("a1") == [DEFAULT]
         assert len(bench.store.questions) > asked
         asked = len(bench.store.questions)
         assert bench.levels("a1") == [DEFAULT]
         assert len(bench.store.questions) == asked, "a probe that fails keeps it open"
-        bench.clock.time += timedelta(seconds=60)
+        bench.clock.moment += timedelta(seconds=60)
         bench.store.before = lambda: None
         assert bench.resolver.breaker_open
         assert bench.levels("a1") == [LIVE]
@@ -334,7 +327,7 @@ class TestBreaker:
         bench.ask("a1")
         asked = len(bench.store.questions)
         bench.store.before = lambda: (release.wait(5), None)[1]
-        bench.clock.time += timedelta(seconds=60)
+        bench.clock.moment += timedelta(seconds=60)
         with ThreadPoolExecutor(8) as pool:
             asking = [pool.submit(bench.levels, "a1") for _ in range(8)]
             sleep(0.2)

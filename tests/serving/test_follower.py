@@ -96,7 +96,7 @@ def test_a_challenger_that_fails_does_not_hurt_the_champion(registry: Outage, se
     assert "must be those that were validated" in broken.reason
     assert "must be registered to be served" in absent.reason
     (registry.folder(registry.versions("toy")[0]) / BOOSTER_FILE).write_bytes(whole)
-    server.clock.forward(61)
+    server.clock.forward(seconds=61)
     server.traffic = Traffic(champion="1", challenger="2", weight=0.5, rollout="r")
     follower.look()
     assert stands(follower) == server.traffic
@@ -119,16 +119,16 @@ def test_a_bad_champion_never_takes_the_place_of_a_good_one(registry: Outage, se
     assert follower.registry_trouble is None
     tries = len(server.reader.read)
     for _ in range(3):
-        server.clock.forward(19)
+        server.clock.forward(seconds=19)
         follower.look()
     assert len(server.reader.read) == tries, "not tried again within a minute"
-    server.clock.forward(4)
+    server.clock.forward(seconds=4)
     follower.look()
     assert len(server.reader.read) == tries + 1
     follower.look(anew=True)
     assert len(server.reader.read) == tries + 2, "unless somebody asks for it"
     registry.keep(bad, DOCUMENT, document)
-    server.clock.forward(-3_600)
+    server.clock.forward(seconds=-3_600)
     follower.look()
     assert stands(follower) == Traffic(champion="2"), "a clock that was set back keeps nothing out"
 

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from logged import columns, files, landed, landing, left, log_folder, logged, spec, with_values
+from set_clock import SetClock
 
 from selfheal_assets.adapters.batch_store import batch_id_of
 from selfheal_assets.core.errors import LogFullError, ServingError
@@ -22,14 +23,6 @@ from selfheal_assets.serving.prediction_log import PredictionLog
 from selfheal_assets.serving.served_table import LoggedColumns
 
 SECONDS = 20.0
-
-
-class SetClock:
-    def __init__(self) -> None:
-        self.moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.moment
 
 
 def until(met: Callable[[], Any], what: str) -> None:
@@ -49,7 +42,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def clock() -> SetClock:
-    return SetClock()
+    return SetClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
 
 
 @pytest.fixture
