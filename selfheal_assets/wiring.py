@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,6 +184,16 @@ class Services:
         from selfheal_assets.adapters.mlflow_registry import MlflowRegistry
 
         return MlflowRegistry(self.tracking_uri, self.places.artifacts, self.places.alone)
+
+    def online_store_away(self, seconds: float) -> AbstractContextManager[float]:
+        """Chaos: for so long no server has live features. Enters with when it went, in seconds since 1970.
+
+        Redis makes all its clients wait: only for one that nobody else depends on.
+        """
+        from selfheal_assets.adapters.online_store_away import files_away, redis_away
+
+        url = self.places.feast.online_url
+        return files_away(self.home) if url is None else redis_away(url, seconds)
 
     def initialise(self, models: Sequence[str], progress: Callable[[str], None]) -> None:
         """Create and migrate every store of the home; once, before anything runs in parallel."""

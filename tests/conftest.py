@@ -1,5 +1,6 @@
 """A home of its own for every test that needs one, quiet, and without the network."""
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh SELFHEAL_HOME; the environment is put back afterwards."""
     forget_settings(monkeypatch)
     return tmp_path / "home"
+
+
+@pytest.fixture
+def quick_collections() -> Iterator[None]:
+    """Collections of garbage look at what the test makes alone: by then a worker may hold a million other objects."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

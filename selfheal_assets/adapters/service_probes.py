@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfheal_assets.adapters.redis_client import redis_client
 from selfheal_assets.secrecy import discreet
 
 if TYPE_CHECKING:
@@ -105,12 +106,9 @@ def has_tables(*names: str) -> Schema:
 
 def look_at_redis(words: str) -> Finding:
     """Reachable, recent enough, and may be written to. `words`: Feast's form of the address."""
-    from feast.infra.online_stores.redis import RedisOnlineStore
-    from redis import Redis
     from redis.exceptions import RedisError
 
-    nodes, settings = RedisOnlineStore._parse_connection_string(words)
-    client: Any = Redis(host=nodes[0]["host"], port=int(nodes[0]["port"]), **settings)
+    client = redis_client(words)
     try:
         version = str(client.info("server")["redis_version"])
         client.hset(PROBE, "probe", "1")

@@ -9,7 +9,7 @@ from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.core.rollout_state import Rollout
 from selfheal_assets.operations import story
 from selfheal_assets.operations.demo_bad_release import force_bad_release
-from selfheal_assets.operations.demo_chaos import feature_store_away, kill_server
+from selfheal_assets.operations.demo_chaos import kill_server
 from selfheal_assets.operations.demo_measured import Chaos, measured
 from selfheal_assets.operations.demo_served import LIVE, Served
 from selfheal_assets.operations.demo_serving import is_ready, server_of
@@ -69,7 +69,7 @@ class Live:
     def take_store_away(self) -> Iterator[str]:
         """For `AWAY_SECONDS`; ends when an answer has live features again."""
         yield f"[bold red]CHAOS[/bold red] [bold]the feature store is taken away for {AWAY_SECONDS:.0f} s[/bold]"
-        with feature_store_away(self.services.home) as self.chaos.store_went:
+        with self.services.online_store_away(AWAY_SECONDS) as self.chaos.store_went:
             yield from self.watch.for_seconds(AWAY_SECONDS)
         self.chaos.store_came = time.time()
         yield "the feature store is back"

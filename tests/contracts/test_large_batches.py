@@ -22,6 +22,8 @@ from selfheal_assets.core.errors import BatchError, UnreadableFileError
 from selfheal_assets.core.quality import Check, CheckOutcome, CheckStatus, Scope
 from selfheal_assets.ports import BatchRows, CheckContext, FrameRows, batch_rows
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 PART, ROWS = 300, 2_000
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 TYPES = {"id": "string", "at": "timestamp", "x": "float", "count": "integer", "flag": "boolean"}
@@ -245,8 +247,9 @@ CHECKS += [
 ]
 
 
-@pytest.mark.parametrize("rows", [broken(), frame()], ids=["broken", "sound"])
-@pytest.mark.parametrize("reference", [frame(500), None], ids=["reference", "none"])
+@pytest.mark.parametrize(
+    ("rows", "reference"), [(broken(), frame(500)), (frame(), None)], ids=["broken", "sound-without-reference"]
+)
 def test_each_check_finds_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame, reference: pd.DataFrame | None
 ) -> None:

@@ -1,24 +1,30 @@
 """What live traffic met, measured from answers, ledger and log; every goal that is missed is named."""
 
 import json
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from servers import Redis
 
+from selfheal_assets.adapters.feast_stores import redis_words
+from selfheal_assets.adapters.online_store_away import STORE
+from selfheal_assets.adapters.redis_client import redis_client
 from selfheal_assets.components.declaration import load_spec
 from selfheal_assets.core.gates import Verdict
 from selfheal_assets.core.rollout import opened
 from selfheal_assets.core.rollout_state import Rollout, RolloutState
-from selfheal_assets.operations.demo_chaos import STORE, feature_store_away
 from selfheal_assets.operations.demo_measured import Chaos, measured
 from selfheal_assets.operations.demo_report import served_table
 from selfheal_assets.operations.demo_served import Served
 from selfheal_assets.operations.demo_traffic import Answered, Failed, LivePayments, LiveTraffic
 from selfheal_assets.project import MODELS, PROJECT
 from selfheal_assets.serving.client import Answer
+from selfheal_assets.settings import Settings
 from selfheal_assets.simulator.payments import PaymentsWorld, Regime
 from selfheal_assets.wiring import Services
 
@@ -156,15 +162,15 @@ def test_each_goal_that_is_missed_is_named(well: Served, change: Callable[[Serve
     assert words in missed
 
 
-def test_the_feature_store_comes_back_whatever_happens(tmp_path: Path) -> None:
-    store = tmp_path / STORE
-    store.parent.mkdir()
+def test_the_feature_store_comes_back_whatever_happens(home: Path) -> None:
+    store = home / STORE
+    store.parent.mkdir(parents=True)
     store.write_text("rows")
     store.with_name("online.db-wal").write_text("newer rows")
     seen = list[bool]()
 
     def interrupted() -> None:
-        with feature_store_away(tmp_path):
+        with Services(home).online_store_away(10):
             seen.extend(file.exists() for file in (store, store.with_name("online.db-wal")))
             raise KeyboardInterrupt
 
@@ -172,6 +178,16 @@ def test_the_feature_store_comes_back_whatever_happens(tmp_path: Path) -> None:
         interrupted()
     assert seen == [False, False]
     assert (store.read_text(), store.with_name("online.db-wal").read_text()) == ("rows", "newer rows")
+
+
+def test_redis_answers_nobody_for_so_long(home: Path, redis: Redis) -> None:
+    services = Services(home, settings=Settings(home=home, online_store_url=redis.url()))
+    with closing(redis_client(redis_words(redis.url()))) as client:
+        client.ping()
+        begun = time.monotonic()
+        with services.online_store_away(0.5):
+            client.ping()
+    assert time.monotonic() - begun >= 0.4
 
 
 def test_live_payments_follow_the_world_and_are_never_the_same() -> None:

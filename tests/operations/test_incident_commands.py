@@ -59,12 +59,15 @@ class TestIncidents:
         assert first.id in every
         assert second.id in every
 
-    def test_a_case_file_tells_the_whole_story_with_its_runs(self, kept: Home, begun: Begun) -> None:
+    def test_a_case_file_tells_the_whole_story_with_its_runs(
+        self, kept: Home, begun: Begun, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         life = begun()
         incident = healed(life)
         kept.keep(life)
         decision = life.decisions()[-1].subject
-        with dg.DagsterInstance.from_config(str(kept.folder / "dagster")) as instance:
+        monkeypatch.setenv("DAGSTER_HOME", str(kept.folder / "dagster"))
+        with dg.DagsterInstance.get() as instance:
             run = instance.add_run(dg.DagsterRun(job_name="payments_retrain", tags={DECISION_TAG: decision}))
         by_id, by_decision = kept.run("incidents", incident.id), kept.run("incidents", decision)
         assert by_id.exit_code == 0, by_id.output

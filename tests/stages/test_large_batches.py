@@ -24,6 +24,8 @@ from selfheal_assets.stages.estimated_evidence import estimated_evidence
 from selfheal_assets.stages.label_evidence import measured_labels
 from selfheal_assets.stages.stored_columns import features_of, scored_by, scores_of
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 ROWS, PART, SAMPLE = 900, 300, 150
 WORLD = PaymentsWorld(seed=3)
 
