@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import CANARY, ObjectStore, Postgres, Redis, object_store, postgres_server, program, redis_server
+from servers import CANARY, PASSWORD, ObjectStore, Postgres, Redis, object_store, postgres_server, program, redis_server
 from stack import environment
 
 from selfheal_assets.project import PROJECT
@@ -44,6 +44,7 @@ def assert_no_secret(postgres: Postgres, home: Path, *texts: str) -> None:
     """Neither in what was said, nor in any log or file of the home, nor in any row of any database."""
     dumped = subprocess.run(
         [program("pg_dumpall", "postgresql"), "--dbname", postgres.address("postgres"), "--no-role-passwords"],
+        env={**os.environ, "PGPASSWORD": PASSWORD},
         capture_output=True,
         text=True,
         check=True,
