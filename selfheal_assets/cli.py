@@ -155,6 +155,9 @@ def demo(
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result as JSON.")] = None,
     stay: Annotated[bool, typer.Option(help="Keep the UI running afterwards, until Ctrl-C.")] = False,
     phase_seconds: Annotated[float, typer.Option(help="Give up on a phase after this long.")] = 240.0,
+    batches_only: Annotated[
+        bool, typer.Option("--batches-only", help="Without a model server, live traffic and chaos: half the time.")
+    ] = False,
 ) -> None:
     """Watch selfheal work: batches, a drift healed under live traffic, a bad release, and faults of the server."""
     from selfheal_assets.operations.dagster_processes import running_dagster
@@ -165,11 +168,14 @@ def demo(
 
     with said_plainly():
         empty = _emptied(home.absolute())
-        declare_served(empty)
+        if not batches_only:
+            declare_served(empty)
         services = _ready(empty)
-        with running_dagster(services.home, port, serve=[MODEL]) as url:
+        with running_dagster(services.home, port, serve=[] if batches_only else [MODEL]) as url:
             console.print(f"[bold]Dagster UI: {url}[/bold]")
-            demonstration = start_demonstration(services, rows=rows, seed=seed, phase_seconds=phase_seconds)
+            demonstration = start_demonstration(
+                services, rows=rows, seed=seed, phase_seconds=phase_seconds, batches_only=batches_only
+            )
             for line in demonstration.play():
                 console.print(f"{demonstration.elapsed_s:6.1f} s  {line}", highlight=False, soft_wrap=True)
             result = demonstration.result()

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-PASSWORD = "canary/pass@word,1e5"
-QUOTED = "canary%2Fpass%40word%2C1e5"
-"""A password with everything that an address must escape; a test looks for the word in it."""
-CANARY = "canary"
-KEYS = {"key": "an-access-key", "secret": "canary-secret-key"}
+PASSWORD = "nightingale/pass@word,1e5"
+QUOTED = "nightingale%2Fpass%40word%2C1e5"
+"""A password with everything that an address must escape."""
+CANARY = "nightingale"
+"""The word in every secret that a test looks for where it must not be; selfheal itself never says it."""
+KEYS = {"key": "an-access-key", "secret": "nightingale-secret-key"}
 POSTGRES_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 

@@ -31,7 +31,8 @@ class Demonstration:
     rows: int
     world: PaymentsWorld
     watch: Watch
-    live: Live
+    live: Live | None
+    """None: only the batches are played."""
     begun: float = field(default_factory=time.monotonic)
     epoch: datetime = field(default_factory=lambda: datetime.now(UTC) - BATCHES * WINDOW)
     """Where the event times begin: the last batch ends now, as if the feed were live."""
@@ -40,20 +41,23 @@ class Demonstration:
 
     def play(self) -> Iterator[str]:
         """Drop the phases one after another, then take the server's world apart; yields a line for what happens."""
+        live = self.live
         try:
             for phase in PHASES:
                 yield f"[bold]{phase.title}[/bold]"
-                self.live.becomes(phase.live)
+                if live is not None:
+                    live.becomes(phase.live)
                 self._drop(phase)
-                if phase.last:
-                    yield from self.live.release_badly()
+                if live is not None and phase.last:
+                    yield from live.release_badly()
                 yield from self.watch.until(phase.title, lambda phase=phase: self._done(phase))  # type: ignore[misc]
-                yield from self.live.start()
-            yield from self.live.take_store_away()
-            yield from self.live.kill()
-            yield from self.live.settle()
+                if live is not None:
+                    yield from live.start()
+            if live is not None:
+                yield from live.suffer()
         finally:
-            self.live.stop()
+            if live is not None:
+                live.stop()
 
     def _drop(self, phase: Phase) -> None:
         folder = self.services.batches.landing(self.spec.name)
@@ -89,7 +93,8 @@ class Demonstration:
         # Labels that were joined are measured by a run of their own, which may end after the incident has.
         unmeasured = [b for b in mine if b.rows_clean and b.performance not in (Status.CLEAR, Status.RAISED)]
         told = all(b.batch_id in told_bad for b in mine if b.rows_quarantined)
-        return told and not (phase.last and (healing or unmeasured or not self.live.bad_release_ended))
+        released = self.live is not None and not self.live.bad_release_ended
+        return told and not (phase.last and (healing or unmeasured or released))
 
     def _labels_wait(self) -> bool:
         labels = self.services.labels
@@ -110,13 +115,15 @@ class Demonstration:
             cases=story.case_files(self.services, self.spec),
             champions=story.champions(self.services, self.spec),
             rows_dropped=sum(dropped.rows for dropped in self.dropped),
-            served=self.live.result(),
+            served=None if self.live is None else self.live.result(),
         )
 
 
-def start_demonstration(services: Services, *, rows: int, seed: int, phase_seconds: float) -> Demonstration:
+def start_demonstration(
+    services: Services, *, rows: int, seed: int, phase_seconds: float, batches_only: bool = False
+) -> Demonstration:
     """The payments model's demonstration, its clock started."""
     spec, world = model_named(services, MODEL), PaymentsWorld(seed=seed)
     watch = Watch(services, spec, phase_seconds)
-    live = Live(services=services, spec=spec, world=world, watch=watch)
+    live = None if batches_only else Live(services=services, spec=spec, world=world, watch=watch)
     return Demonstration(services=services, spec=spec, rows=rows, world=world, watch=watch, live=live)

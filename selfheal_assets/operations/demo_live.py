@@ -66,6 +66,12 @@ class Live:
         found = self._bad_rollout()
         return found is not None and found.ended and has_outcome(self.services.ledger, self.spec, found)
 
+    def suffer(self) -> Iterator[str]:
+        """The feature store goes away, then the server dies; ends when all of it is healed."""
+        yield from self.take_store_away()
+        yield from self.kill()
+        yield from self.settle()
+
     def take_store_away(self) -> Iterator[str]:
         """For `AWAY_SECONDS`; ends when an answer has live features again."""
         yield f"[bold red]CHAOS[/bold red] [bold]the feature store is taken away for {AWAY_SECONDS:.0f} s[/bold]"

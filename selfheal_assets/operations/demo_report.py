@@ -22,7 +22,7 @@ def demo_report(services: Services, result: Result, url: str) -> RenderableType:
         batch_table(result.batches, "what landed, and what was done", result.truths),
         incident_table(result.cases, f"incidents ({result.metric})"),
         champion_table(result.champions, result.metric),
-        served_table(result.served),
+        *([] if result.served is None else [served_table(result.served)]),
         verdict,
         *(Text(f"not met: {failure}", style="red") for failure in failures),
         Text(f"home: {services.home}   UI: {url} (while it runs; `selfheal demo --stay` keeps it)"),

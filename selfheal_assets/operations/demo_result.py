@@ -31,7 +31,8 @@ class Result:
     champions: Sequence[story.Champion]
     rows_dropped: int
     """Of the scripted batches."""
-    served: Served
+    served: Served | None
+    """What live traffic met; None when only the batches were played."""
 
     def fault_of(self, batch: story.BatchStory) -> str:
         return self.faults.get(batch.file_name, ANSWERS)
@@ -68,7 +69,8 @@ class Result:
             ),
             "the metric comes back": self._metric_came_back,
         }
-        return [text for text, holds in expectations.items() if not holds()] + self.served.failures()
+        missed = [text for text, holds in expectations.items() if not holds()]
+        return missed + ([] if self.served is None else self.served.failures())
 
     def _verdict(self, fault: str) -> str:
         return next((b.verdict for b in self.batches if self.fault_of(b) == fault), "missing")
@@ -117,5 +119,5 @@ class Result:
                 for c in self.champions
             ],
             "retrains_promoted": len(self.healed),
-            "serving": self.served.as_json(),
+            "serving": None if self.served is None else self.served.as_json(),
         }

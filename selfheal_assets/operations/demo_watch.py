@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
-from selfheal_assets.core.errors import SelfhealError
+from selfheal_assets.core.errors import LedgerError, SelfhealError, ServiceError
 from selfheal_assets.core.model_spec import ModelSpec
 from selfheal_assets.operations.teller import Teller
 from selfheal_assets.wiring import Services
@@ -20,17 +20,23 @@ class Watch:
         self._told = Teller(services, spec)
 
     def until(self, what: str, happened: Callable[[], bool]) -> Iterator[str]:
-        """Raises SelfhealError when it does not happen in time."""
+        """Raises SelfhealError when it does not happen in time. A service that is away meanwhile is asked again."""
         deadline = time.monotonic() + self._seconds
-        while not happened():
-            yield from self._told.news()
+        while True:
+            try:
+                seen = happened()
+                yield from self._told.news()
+            except (LedgerError, ServiceError) as error:
+                seen = False
+                yield f"away       {str(error).splitlines()[0]}"
+            if seen:
+                return
             if time.monotonic() > deadline:
                 raise SelfhealError(
                     f"Each phase of the demonstration must end within {self._seconds:.0f} s; received none for "
                     f"{what!r}. See the runs and sensors in the Dagster UI, and `{self._services.home / 'logs'}`."
                 )
             time.sleep(POLL_SECONDS)
-        yield from self._told.news()
 
     def for_seconds(self, seconds: float) -> Iterator[str]:
         """For so long."""

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pandas as pd
 import pytest
-from servers import ObjectStore
+from servers import CANARY, ObjectStore
 
 from selfheal_assets.adapters.batch_store import FileBatchStore
 from selfheal_assets.adapters.object_bucket import Bucket
@@ -244,7 +244,7 @@ class TestObjectStore(BatchStoreContract):
             ServiceError, match=r"must take and give files; received from s3://.*selfheal doctor"
         ) as told:
             away.has("m", "raw", "b")
-        assert "canary" not in repr(told.value)
+        assert CANARY not in repr(told.value)
 
     def test_a_file_of_another_place_is_refused(self, store: FileBatchStore) -> None:
         with pytest.raises(BatchError, match=r"must be of the home .*received /elsewhere"):

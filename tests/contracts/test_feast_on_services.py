@@ -9,7 +9,7 @@ import pytest
 from feast_world import BEGIN, NOW, STORED, FeastWorld, model, payments
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import PASSWORD, QUOTED, Postgres, Redis
+from servers import CANARY, PASSWORD, QUOTED, Postgres, Redis
 
 from selfheal_assets.adapters.feast_features import FeastFeatures
 from selfheal_assets.adapters.feast_serving import FeastOnline
@@ -92,7 +92,7 @@ def test_a_redis_that_is_away_and_comes_back(world: FeastWorld, stores: FeastSto
             began = time.monotonic()
             with pytest.raises(FeatureError, match="The online store must succeed") as told:
                 online.fetch(entities, NOW)
-            assert "canary" not in str(told.value)
+            assert CANARY not in str(told.value)
             assert time.monotonic() - began < 3
         away = FeastOnline(model(), world.home, world.roots, stores)
     finally:
@@ -102,22 +102,22 @@ def test_a_redis_that_is_away_and_comes_back(world: FeastWorld, stores: FeastSto
 
 
 def test_a_wrong_password_is_told_without_it(world: FeastWorld, stores: FeastStores, redis: Redis) -> None:
-    wrong = FeastStores(registry_url=stores.registry_url, online_url=redis.url(3, password="canary-wrong"))
+    wrong = FeastStores(registry_url=stores.registry_url, online_url=redis.url(3, password="nightingale-wrong"))
     online = FeastOnline(model(), world.home, world.roots, wrong)
     with pytest.raises(FeatureError) as told:
         online.fetch({"account_id": ACCOUNTS}, NOW)
-    assert "canary" not in repr(told.value) + repr(told.value.__cause__)
-    assert "canary" not in repr(stores)
+    assert CANARY not in repr(told.value) + repr(told.value.__cause__)
+    assert CANARY not in repr(stores)
 
 
 def test_a_registry_that_refuses_is_told_without_a_password(postgres: Postgres, tmp_path: Path) -> None:
-    wrong = FeastStores(registry_url=postgres.url("feast").replace(QUOTED, "canary-wrong"))
+    wrong = FeastStores(registry_url=postgres.url("feast").replace(QUOTED, "nightingale-wrong"))
     world = FeastWorld(tmp_path)
     features = FeastFeatures(world.home, world.roots, lambda _: [], wrong)
     with pytest.raises(FeatureError) as told:
         features.apply()
     assert "password authentication failed" in str(told.value)
-    assert "canary" not in str(told.value)
+    assert CANARY not in str(told.value)
 
 
 class TestRedisWords:
@@ -140,8 +140,8 @@ class TestRedisWords:
     def test_the_test_servers_password_is_a_hard_one(self) -> None:
         assert json.dumps(PASSWORD) in redis_words(f"redis://:{QUOTED}@h").replace("\\u002c", ",")
 
-    @pytest.mark.parametrize("url", ["redis:///0", "redis://h/name", "redis://:canary@/1"])
+    @pytest.mark.parametrize("url", ["redis:///0", "redis://h/name", "redis://:nightingale@/1"])
     def test_another_address_is_refused(self, url: str) -> None:
         with pytest.raises(SpecError, match="must be redis://user:password@host:port/number") as told:
             redis_words(url)
-        assert "canary" not in str(told.value)
+        assert CANARY not in str(told.value)

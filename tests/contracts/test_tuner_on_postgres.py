@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from servers import Postgres
+from servers import CANARY, Postgres
 
 from selfheal_assets.adapters.optuna_search import OptunaTuner
 from selfheal_assets.adapters.turns import DatabaseTurns
@@ -72,7 +72,7 @@ def test_the_same_search_as_in_the_journal(rows: LabelledRows, url: str, tmp_pat
 
 
 def test_a_wrong_password_is_told_without_it(rows: LabelledRows, postgres: Postgres, tmp_path: Path) -> None:
-    wrong = postgres.url("tuning").replace("canary%2F", "canary-wrong")
+    wrong = postgres.url("tuning").replace(CANARY, f"{CANARY}-wrong")
     with pytest.raises(TrainingError, match=r"must take tables and rows; received .*\*\*\*@.*selfheal doctor") as told:
         OptunaTuner(tmp_path, database=wrong).tune(spec(2), "s", rows, None)
-    assert "canary" not in str(told.value)
+    assert CANARY not in str(told.value)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from servers import Postgres
+from servers import CANARY, Postgres
 
 from selfheal_assets.adapters.turns import Alone, DatabaseTurns, in_turn
 from selfheal_assets.core.errors import BusyError
@@ -63,7 +63,7 @@ def test_who_waits_in_vain_is_told(place: str) -> None:
         opened(place)("a", 0.2),
     ):
         pass
-    assert "canary" not in str(told.value)
+    assert CANARY not in str(told.value)
     with opened(place)("a", 0.2):
         pass
 

@@ -7,19 +7,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers import CANARY, PASSWORD, ObjectStore, Postgres, Redis, object_store, postgres_server, program, redis_server
 from stack import environment
 
+from selfheal_assets.operations.demo_phases import BATCHES, PHASES
 from selfheal_assets.project import PROJECT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 ROWS = 2_000
-BATCHES = 15
 OWN = ("SELFHEAL", "DAGSTER", "AWS_", "MLFLOW")
-DRIVER = "import sys; from outage import main; main(sys.argv[1])"
+SELFHEAL = "from selfheal_assets.cli import app; app()"
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +32,17 @@ def stack() -> Iterator[tuple[Postgres, Redis, ObjectStore]]:
 
 def variables(stack: tuple[Postgres, Redis, ObjectStore], folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
-    paths = os.pathsep.join([str(PROJECT), str(PROJECT / "tests"), str(PROJECT / "tests" / "e2e")])
-    return {**kept, **environment(*stack, folder / "secrets"), "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
+    return {**kept, **environment(*stack, folder / "secrets"), "PYTHONWARNINGS": "ignore"}
 
 
 def selfheal(used: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from selfheal_assets.cli import app; app()", *arguments]
+    command = [sys.executable, "-c", SELFHEAL, *arguments]
     return subprocess.run(command, cwd=PROJECT, env=used, capture_output=True, text=True, timeout=2300, check=False)
+
+
+def demo(home: Path, result: Path) -> list[str]:
+    """The words of the command."""
+    return ["demo", "--home", str(home), "--rows", str(ROWS), "--phase-seconds", "600", "--json", str(result)]
 
 
 def assert_no_secret(postgres: Postgres, home: Path, *texts: str) -> None:
@@ -56,23 +61,18 @@ def assert_no_secret(postgres: Postgres, home: Path, *texts: str) -> None:
     assert found == []
 
 
-def assert_healed(told: dict[str, object]) -> None:
+def assert_healed(told: dict[str, Any]) -> None:
     assert told["ok"], told["failures"]
-    assert told["rows"] == {
-        "landed": BATCHES * ROWS,
-        "clean": told["rows"]["clean"],
-        "quarantined": told["rows"]["quarantined"],
-    }  # type: ignore[index]
-    assert told["rows"]["landed"] == told["rows"]["clean"] + told["rows"]["quarantined"]  # type: ignore[index]
+    rows = told["rows"]
+    assert rows["landed"] == rows["clean"] + rows["quarantined"] == BATCHES * ROWS
     assert told["retrains_promoted"] == 1
-    (healed,) = [each for each in told["incidents"] if each["action"] == "retrain"]  # type: ignore[attr-defined]
+    (healed,) = [each for each in told["incidents"] if each["action"] == "retrain"]
     assert (healed["cause"], healed["state"]) == ("harmful_drift", "RESOLVED")
 
 
 def test_the_demonstration_heals_on_services(stack: tuple[Postgres, Redis, ObjectStore], tmp_path: Path) -> None:
     used, home, result = variables(stack, tmp_path), tmp_path / "home", tmp_path / "demo.json"
-    arguments = ("--home", str(home), "--rows", str(ROWS), "--phase-seconds", "900", "--json", str(result))
-    finished = selfheal(used, "demo", *arguments)
+    finished = selfheal(used, *demo(home, result))
     assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-4000:]
     assert_healed(json.loads(result.read_text(encoding="utf-8")))
     assert not (home / "ledger.db").exists()
@@ -89,33 +89,26 @@ def test_nothing_is_lost_when_services_go_and_come(stack: tuple[Postgres, Redis,
     """PostgreSQL is restarted while batches are being ingested; Redis is away for a while when others land."""
     postgres, redis, _ = stack
     used, home, result = variables(stack, tmp_path), tmp_path / "home", tmp_path / "demo.json"
-    used["SELFHEAL_HOME"] = str(home)
-    with (tmp_path / "log").open("w") as log:
-        driver = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(result)],
-            cwd=PROJECT,
-            env=used,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-        assert driver.stdout is not None
-        told = list[str]()
-        for line in driver.stdout:
+    command = [sys.executable, "-u", "-c", SELFHEAL, *demo(home, result), "--batches-only"]
+    told = list[str]()
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=used, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as played:
+        assert played.stdout is not None
+        for line in played.stdout:
             told.append(line)
-            if line.startswith("PHASE 1"):
+            if PHASES[1].title in line:
                 time.sleep(8)
                 postgres.stop("fast")
                 time.sleep(2)
                 postgres.start()
-            if line.startswith("PHASE 2"):
+            if PHASES[2].title in line:
                 redis.stop()
                 time.sleep(25)
                 redis.start()
-        code = driver.wait(60)
-    text = (tmp_path / "log").read_text(encoding="utf-8")
-    assert code == 0, "".join(told)[-3000:] + text[-3000:]
+    assert played.returncode == 0, "".join(told)[-8000:]
     assert_healed(json.loads(result.read_text(encoding="utf-8")))
+    used["SELFHEAL_HOME"] = str(home)
     audit = selfheal(used, "ledger", "verify")
     assert audit.returncode == 0, audit.stdout
-    assert_no_secret(postgres, home, text, "".join(told), audit.stdout)
+    assert_no_secret(postgres, home, *told, audit.stdout)

@@ -69,7 +69,7 @@ class TestEmbedded:
         assert "kept by files of the home: one machine" in output
 
     def test_a_misspelt_variable_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("SELFHEAL_LEGDER_URL", "postgresql://selfheal:canary@db/x")
+        monkeypatch.setenv("SELFHEAL_LEGDER_URL", "postgresql://selfheal:nightingale@db/x")
         assert "nothing reads SELFHEAL_LEGDER_URL" in wrong()["settings"].detail
         assert said("doctor")[0] == 1
 
@@ -84,7 +84,7 @@ class TestEmbedded:
             assert "SELFHEAL_STORE_ROOT must be set" in output
 
     def test_a_service_that_fails_unforeseen_does_not_hide_the_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("SELFHEAL_ONLINE_STORE_URL", "redis://:canary@/0")
+        monkeypatch.setenv("SELFHEAL_ONLINE_STORE_URL", "redis://:nightingale@/0")
         found = wrong()
         assert found["Feast online store"].detail.startswith("SpecError: ")
         assert "batches" in {each.name for each in examine()}
@@ -111,7 +111,7 @@ class TestServices:
 
     def test_a_wrong_password(self, used: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("SELFHEAL_MLFLOW_URL", "SELFHEAL_ONLINE_STORE_URL", "SELFHEAL_TUNING_URL"):
-            monkeypatch.setenv(name, used[name].replace(QUOTED, "canary-wrong"))
+            monkeypatch.setenv(name, used[name].replace(QUOTED, "nightingale-wrong"))
         found = wrong()
         assert set(found) >= {"MLflow tracking", "Feast online store", "tuning"}
         assert "password authentication failed" in found["MLflow tracking"].detail
@@ -127,10 +127,10 @@ class TestServices:
 
         with psycopg2.connect(postgres.address("postgres")) as connection, connection.cursor() as cursor:
             cursor.execute("drop role if exists reader")
-            cursor.execute("create role reader login password 'canary-two'")
+            cursor.execute("create role reader login password 'nightingale-two'")
             cursor.execute("revoke create on schema public from public")
         connection.close()
-        address = f"postgresql://reader:canary-two@127.0.0.1:{postgres.port}/postgres"
+        address = f"postgresql://reader:nightingale-two@127.0.0.1:{postgres.port}/postgres"
         monkeypatch.setenv("SELFHEAL_TUNING_URL", address)
         found = wrong()["tuning"]
         assert "user reader may not make tables in schema public of postgres" in found.detail
@@ -139,7 +139,7 @@ class TestServices:
 
     def test_services_that_are_away(self, used: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SELFHEAL_ONLINE_STORE_URL", f"redis://:{QUOTED}@127.0.0.1:9/0")
-        monkeypatch.setenv("SELFHEAL_MLFLOW_URL", "http://ada:canary@127.0.0.1:9")
+        monkeypatch.setenv("SELFHEAL_MLFLOW_URL", "http://ada:nightingale@127.0.0.1:9")
         monkeypatch.setenv("SELFHEAL_TUNING_URL", f"postgresql://selfheal:{QUOTED}@127.0.0.1:9/x")
         monkeypatch.setenv("SELFHEAL_STORE_ROOT", "s3://no-such-bucket/x")
         found = wrong()
