@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from servers import CANARY, PASSWORD, ObjectStore, Postgres, Redis, object_store, postgres_server, program, redis_server
 from stack import environment
 
-from selfheal_assets.operations.demo_phases import BATCHES, PHASES
+from selfheal_assets.operations.demo_phases import BATCHES
 from selfheal_assets.project import PROJECT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -86,10 +87,14 @@ def test_the_demonstration_heals_on_services(stack: tuple[Postgres, Redis, Objec
 
 
 def test_nothing_is_lost_when_services_go_and_come(stack: tuple[Postgres, Redis, ObjectStore], tmp_path: Path) -> None:
-    """PostgreSQL is restarted while batches are being ingested; Redis is away for a while when others land."""
+    """PostgreSQL is restarted in the middle of an ingest; Redis goes as batches land, and comes when a run has failed."""
     postgres, redis, _ = stack
     used, home, result = variables(stack, tmp_path), tmp_path / "home", tmp_path / "demo.json"
     command = [sys.executable, "-u", "-c", SELFHEAL, *demo(home, result), "--batches-only"]
+    away = {
+        "checked    payments-0004": lambda: restart(postgres),
+        "landed     payments-0009": lambda: lose(redis, home),
+    }
     told = list[str]()
     with subprocess.Popen(
         command, cwd=PROJECT, env=used, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -97,18 +102,28 @@ def test_nothing_is_lost_when_services_go_and_come(stack: tuple[Postgres, Redis,
         assert played.stdout is not None
         for line in played.stdout:
             told.append(line)
-            if PHASES[1].title in line:
-                time.sleep(8)
-                postgres.stop("fast")
-                time.sleep(2)
-                postgres.start()
-            if PHASES[2].title in line:
-                redis.stop()
-                time.sleep(25)
-                redis.start()
+            for moment in [words for words in away if words in line]:
+                away.pop(moment)()
     assert played.returncode == 0, "".join(told)[-8000:]
+    assert not away
     assert_healed(json.loads(result.read_text(encoding="utf-8")))
     used["SELFHEAL_HOME"] = str(home)
     audit = selfheal(used, "ledger", "verify")
     assert audit.returncode == 0, audit.stdout
     assert_no_secret(postgres, home, *told, audit.stdout)
+
+
+def restart(postgres: Postgres) -> None:
+    postgres.stop("fast")
+    time.sleep(2)
+    postgres.start()
+
+
+def lose(redis: Redis, home: Path) -> None:
+    """Until an ingest has failed for it."""
+    redis.stop()
+    log, deadline = home / "logs" / "daemon.log", time.monotonic() + 120
+    while "payments_ingest" not in "".join(re.findall("(.*)RUN_FAILURE", log.read_text(encoding="utf-8"))):
+        assert time.monotonic() < deadline, "no run needed Redis"
+        time.sleep(1)
+    redis.start()
