@@ -254,6 +254,7 @@ def test_memory_is_that_of_the_processes_that_stand_in_the_folder(tmp_path: Path
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_a_short_soak_passes(tmp_path: Path) -> None:
     import typer
@@ -271,6 +272,7 @@ def test_a_short_soak_passes(tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_a_short_measurement_has_every_server(tmp_path: Path) -> None:
     import typer

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,14 @@ def assert_healed(told: dict[str, Any]) -> None:
     assert (healed["cause"], healed["state"]) == ("harmful_drift", "RESOLVED")
 
 
-def test_the_demonstration_heals_on_services(stack: tuple[Postgres, Redis, ObjectStore], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options", [("--batches-only",), pytest.param((), marks=pytest.mark.nightly)], ids=["batches", "live"]
+)
+def test_the_demonstration_heals_on_services(
+    stack: tuple[Postgres, Redis, ObjectStore], tmp_path: Path, options: Sequence[str]
+) -> None:
     used, home, result = variables(stack, tmp_path), tmp_path / "home", tmp_path / "demo.json"
-    finished = selfheal(used, *demo(home, result))
+    finished = selfheal(used, *demo(home, result), *options)
     assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-4000:]
     assert_healed(json.loads(result.read_text(encoding="utf-8")))
     assert not (home / "ledger.db").exists()
@@ -87,7 +92,7 @@ def test_the_demonstration_heals_on_services(stack: tuple[Postgres, Redis, Objec
 
 
 def test_nothing_is_lost_when_services_go_and_come(stack: tuple[Postgres, Redis, ObjectStore], tmp_path: Path) -> None:
-    """PostgreSQL is restarted in the middle of an ingest; Redis goes as batches land, and comes when a run has failed."""
+    """PostgreSQL is restarted in the middle of an ingest; Redis goes as batches land, until a run fails for it."""
     postgres, redis, _ = stack
     used, home, result = variables(stack, tmp_path), tmp_path / "home", tmp_path / "demo.json"
     command = [sys.executable, "-u", "-c", SELFHEAL, *demo(home, result), "--batches-only"]
@@ -123,7 +128,7 @@ def lose(redis: Redis, home: Path) -> None:
     """Until an ingest has failed for it."""
     redis.stop()
     log, deadline = home / "logs" / "daemon.log", time.monotonic() + 120
-    while "payments_ingest" not in "".join(re.findall("(.*)RUN_FAILURE", log.read_text(encoding="utf-8"))):
+    while not re.search("payments_ingest .* RUN_FAILURE", log.read_text(encoding="utf-8")):
         assert time.monotonic() < deadline, "no run needed Redis"
         time.sleep(1)
     redis.start()

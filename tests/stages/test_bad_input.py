@@ -332,6 +332,7 @@ def test_one_class_teaches_no_model_and_the_next_batch_flows(loop: InProcessLoop
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_a_million_rows(loop: InProcessLoop) -> None:
     """In one batch, of 50,000 accounts: in bounded memory. `-s` shows the seconds of each stage."""
