@@ -95,7 +95,7 @@ def _show(services: Any, case: "CaseFile") -> None:
     from selfheal_assets.stages.case_markdown import case_markdown
 
     url = os.environ.get("SELFHEAL_DAGSTER_URL") or DAGSTER_URL
-    told = case_markdown(case, runs_of_case(services.home, case), url.rstrip("/"))
+    told = case_markdown(case, runs_of_case(services, case), url.rstrip("/"))
     console.print(Markdown(told, hyperlinks=console.is_terminal))
 
 

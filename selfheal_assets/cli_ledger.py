@@ -81,7 +81,7 @@ def _trails(services: "Services", models: "Sequence[ModelSpec]") -> list[str]:
     from selfheal_assets.operations.run_lookup import run_counter
     from selfheal_assets.operations.trail import complete, trails
 
-    with run_counter(services.home) as runs:
+    with run_counter(services) as runs:
         found = trails(services.ledger, models, lambda: services.registry, runs)
     if not found:
         return ["trails: no heal is over yet"]

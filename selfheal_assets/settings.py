@@ -43,6 +43,7 @@ Tracking = Annotated[SecretStr, _of("postgresql+psycopg2", "sqlite", "http", "ht
 Postgres = Annotated[SecretStr, _of("postgresql+psycopg2"), BeforeValidator(_database)]
 Redis = Annotated[SecretStr, _of("redis", "rediss")]
 Objects = Annotated[str, _of("s3")]
+Folder = Annotated[Path, AfterValidator(lambda folder: folder.expanduser().absolute())]
 
 
 class Settings(BaseSettings):
@@ -62,7 +63,7 @@ class Settings(BaseSettings):
     """What may be left out. `local`: every service that is not named is embedded, under the home. `production`: an
     embedded store is an error, so that a forgotten variable cannot send records to a disk that nobody backs up.
     """
-    home: Annotated[Path, AfterValidator(lambda home: home.expanduser().absolute())] = Path(".selfheal")
+    home: Folder = Path(".selfheal")
     """Folder of all state that is not in a named service, and of what is copied from the object store for reading."""
     ledger_url: Database | None = None
     """Database of the ledger. Unset: `ledger.db` in the home (SQLite)."""
@@ -81,6 +82,10 @@ class Settings(BaseSettings):
     dagster_storage_url: Postgres | None = None
     """Database of Dagster's runs, events and schedules, for processes that `selfheal` starts. Unset: SQLite in the
     home. On Kubernetes Dagster reads `deployment/dagster/production.yaml` instead.
+    """
+    dagster_home: Folder | None = None
+    """Folder of a `dagster.yaml` that somebody else keeps, as on Kubernetes. Unset: `dagster` in the home, which
+    `selfheal init` makes.
     """
     store_root: Objects | None = None
     """Where batches, quarantine, references and published features are kept: `s3://bucket/path`. Unset: the home."""
@@ -125,6 +130,11 @@ class Settings(BaseSettings):
         if (self.s3_access_key_id is None) is not (self.s3_secret_access_key is None):
             raise ValueError(f"{variable('s3_access_key_id')} and {variable('s3_secret_access_key')} belong together")
         return self
+
+    @property
+    def dagster_folder(self) -> Path:
+        """The folder of Dagster's instance."""
+        return self.dagster_home or self.home / "dagster"
 
 
 REQUIRED = (

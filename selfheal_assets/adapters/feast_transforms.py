@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from selfheal_assets.core.errors import FeatureError
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TIMESTAMP = "event_timestamp"
+MEMORY = "1GB"
+"""What DuckDB holds while it sorts and windows; the rest goes to the disk."""
 _SQL_TYPES = {
     "String": "VARCHAR",
     "Int32": "INTEGER",
@@ -88,8 +91,11 @@ def compute_features(
     """
     import duckdb
 
-    with duckdb.connect() as connection:
+    with TemporaryDirectory(prefix=".spill-", dir=target.parent) as spill, duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET memory_limit = '{MEMORY}'")
+        connection.execute(f"SET temp_directory = {_literal(spill)}")
+        connection.execute("SET preserve_insertion_order = false")
         if isinstance(rows, Path):
             connection.execute(f"CREATE VIEW landed AS SELECT * FROM read_parquet({_literal(str(rows))})")
         else:

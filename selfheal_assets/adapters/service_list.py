@@ -11,6 +11,7 @@ from selfheal_assets.adapters.service_probes import (
     Finding,
     has_tables,
     ledger_schema,
+    look_at_dagster,
     look_at_database,
     look_at_http,
     look_at_objects,
@@ -34,13 +35,7 @@ def services(settings: Settings, places: Places) -> Iterator[Service]:
     """In the order in which they are needed."""
     home = settings.home
     yield _home(home)
-    dagster = plain(settings.dagster_storage_url)
-    if dagster:
-        look = partial(look_at_database, dagster, has_tables("runs", "event_logs", "job_ticks"))
-    else:
-        look = partial(_writable, home / "dagster")
-    where = discreet(dagster) if dagster else f"{home / 'dagster'} (embedded)"
-    yield Service(name="Dagster storage", where=where, look=partial(_instance, home, dagster is not None, look))
+    yield _dagster(settings)
     yield Service(
         name="ledger",
         where=discreet(places.ledger_url),
@@ -69,9 +64,23 @@ def _home(home: Path) -> Service:
     return Service(name="home", where=str(home), look=partial(_writable, home))
 
 
-def _instance(home: Path, in_postgres: bool, look: Callable[[], Finding]) -> Finding:
+DAGSTER_TABLES = ("runs", "event_logs", "job_ticks")
+
+
+def _dagster(settings: Settings) -> Service:
+    folder, address = settings.dagster_folder, plain(settings.dagster_storage_url)
+    if settings.dagster_home is not None:
+        return Service(name="Dagster storage", where=str(folder), look=partial(look_at_dagster, folder))
+    if address:
+        where, look = discreet(address), partial(look_at_database, address, has_tables(*DAGSTER_TABLES))
+    else:
+        where, look = f"{folder} (embedded)", partial(_writable, folder)
+    return Service(name="Dagster storage", where=where, look=partial(_instance, folder, address is not None, look))
+
+
+def _instance(folder: Path, in_postgres: bool, look: Callable[[], Finding]) -> Finding:
     """Dagster itself reads the home's instance file, which is written once."""
-    file = home / "dagster" / "dagster.yaml"
+    file = folder / "dagster.yaml"
     if file.exists() and ("postgres:" in file.read_text(encoding="utf-8")) is not in_postgres:
         return Finding(
             detail=f"{file} keeps Dagster's storage {'in SQLite' if in_postgres else 'in PostgreSQL'}",

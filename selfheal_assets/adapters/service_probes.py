@@ -104,6 +104,24 @@ def has_tables(*names: str) -> Schema:
     return schema
 
 
+def look_at_dagster(folder: Path) -> Finding:
+    """Whether the instance opens as its dagster.yaml says, and knows its runs."""
+    from dagster import DagsterError, DagsterInstance
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if not (folder / "dagster.yaml").is_file():
+        return Finding(
+            detail=f"{folder} holds no dagster.yaml", remedy="Put it there, or correct SELFHEAL_DAGSTER_HOME."
+        )
+    try:
+        with DagsterInstance.from_config(str(folder)) as instance:
+            runs = instance.get_runs_count()
+    except (DagsterError, DagsterPostgresException, SQLAlchemyError, OSError) as error:
+        return _unreachable(error, "the storage that dagster.yaml names runs, and `dagster instance migrate` was run")
+    return Finding(detail=f"{runs:,} runs")
+
+
 def look_at_redis(words: str) -> Finding:
     """Reachable, recent enough, and may be written to. `words`: Feast's form of the address."""
     from redis.exceptions import RedisError

@@ -23,9 +23,10 @@ LAYOUT = "2"
 def use_home(home: Path) -> None:
     """Point this process, and every one that it starts, to the home."""
     os.environ["SELFHEAL_HOME"] = str(home)
-    os.environ["DAGSTER_HOME"] = str(home / "dagster")
     os.environ["SELFHEAL_OVERLAYS"] = os.pathsep.join(map(str, roots_from_environment()[1:]))
-    storage = plain(settings_from_environment().dagster_storage_url)
+    settings = settings_from_environment()
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_folder)
+    storage = plain(settings.dagster_storage_url)
     if storage is not None:
         os.environ[STORAGE] = storage
 
@@ -55,15 +56,15 @@ def initialise(home: Path, progress: Callable[[str], None] = lambda _: None) -> 
         models = [spec.name for spec in declared_models(services)]
         wanted = [LAYOUT, *models, services.places.fingerprint()]
         if made != wanted:
-            _dagster(home, progress)
+            if services.settings.dagster_home is None:
+                _dagster(home / "dagster", progress)
             services.initialise(models, progress)
             stamp.write_text(" ".join(wanted), encoding="utf-8")
         services.features.apply()
     return services
 
 
-def _dagster(home: Path, progress: Callable[[str], None]) -> None:
-    folder = home / "dagster"
+def _dagster(folder: Path, progress: Callable[[str], None]) -> None:
     folder.mkdir(exist_ok=True)
     target = folder / "dagster.yaml"
     if not target.exists():

@@ -19,5 +19,5 @@ def prune(
 
     before = cutoff(watched_dagster.wall_clock(), services.settings.keep_runs_days if days is None else days)
     models = [spec.name for spec in declared_models(services)]
-    with home_instance(services.home) as instance:
+    with home_instance(services) as instance:
         return prune_runs(instance, services, models, before, limit=limit or AT_ONCE, dry_run=dry_run)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from servers import CANARY, QUOTED, ObjectStore, Postgres, Redis
 from stack import environment
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 
 from selfheal_assets.cli import app
 from selfheal_assets.operations.doctor import Checked, examine
+from selfheal_assets.operations.run_lookup import home_instance
+from selfheal_assets.wiring import Services
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +70,26 @@ class TestEmbedded:
         assert (code, wrong()) == (0, {})
         assert "SELFHEAL_ENV=local: SELFHEAL_HOME" in output
         assert "kept by files of the home: one machine" in output
+
+    def test_an_instance_that_others_keep(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As on Kubernetes: `selfheal init` makes none of its own, and everything looks for runs there."""
+        folder = tmp_path / "instance"
+        monkeypatch.setenv("SELFHEAL_DAGSTER_HOME", str(folder))
+        assert said("init")[0] == 0
+        assert not (tmp_path / "home" / "dagster").exists()
+        assert wrong()["Dagster storage"].remedy == "Put it there, or correct SELFHEAL_DAGSTER_HOME."
+        folder.mkdir()
+        (folder / "dagster.yaml").write_text(
+            "storage: {postgres: {postgres_url: postgresql+psycopg2://no:one@127.0.0.1:9/x}}"
+        )
+        assert "`dagster instance migrate` was run" in wrong()["Dagster storage"].remedy
+        (folder / "dagster.yaml").write_text("telemetry: {enabled: false}")
+        with dg.DagsterInstance.get() as instance:
+            instance.add_run(dg.DagsterRun(job_name="payments_retrain"))
+        assert wrong() == {}
+        assert f"{folder}: 1 runs" in " ".join(said("doctor")[1].split())
+        with home_instance(Services.from_environment()) as instance:
+            assert instance.get_runs_count() == 1
 
     def test_a_misspelt_variable_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SELFHEAL_LEGDER_URL", "postgresql://selfheal:nightingale@db/x")

@@ -57,6 +57,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         **PRODUCTION,
         "home": "/elsewhere",
         "dagster_storage_url": ADDRESS,
+        "dagster_home": "/opt/dagster/home",
         "s3_endpoint_url": "http://minio:9000",
         "s3_region": "eu-north-1",
         "s3_access_key_id": "canary-id",
