@@ -8,6 +8,7 @@ import typer
 
 from selfheal_assets.cli_cluster import cluster
 from selfheal_assets.cli_doctor import doctor
+from selfheal_assets.cli_features import materialize
 from selfheal_assets.cli_flags import flags
 from selfheal_assets.cli_incidents import approve, incidents, reject
 from selfheal_assets.cli_ledger import ledger
@@ -33,6 +34,7 @@ app.command()(serve)
 app.command()(policy)
 app.command()(doctor)
 app.command()(retention)
+app.command()(materialize)
 app.add_typer(flags, name="flags")
 app.add_typer(rollout, name="rollout")
 app.add_typer(cluster, name="cluster")

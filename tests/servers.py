@@ -89,6 +89,23 @@ class Postgres:
         self.run("pg_ctl", "--wait", f"--mode={mode}", "stop")
 
 
+DUMP = "pg_dump --format=custom --no-owner --file"
+RESTORE = "pg_restore --no-owner --exit-on-error --single-transaction"
+"""As deployment/README.md has them."""
+
+
+def back_up(address: str, file: Path) -> None:
+    """Write the database of that address into the file, as deployment/README.md says."""
+    name, *options = DUMP.split()
+    subprocess.run([program(name, "postgresql"), *options, str(file), address], check=True)
+
+
+def restore(file: Path, address: str) -> None:
+    """Read the file into an empty database."""
+    name, *options = RESTORE.split()
+    subprocess.run([program(name, "postgresql"), *options, "--dbname", address, str(file)], check=True)
+
+
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
     program("initdb", "postgresql")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfheal_assets.adapters import feast_frames as frames
 from selfheal_assets.adapters import feast_transforms as transforms
-from selfheal_assets.adapters.feast_online import ROWS_A_REQUEST, refresh
+from selfheal_assets.adapters.feast_online import ROWS_A_REQUEST, refill, refresh
 from selfheal_assets.adapters.feast_repository import (
     REPOSITORY,
     ServicePlan,
@@ -28,6 +28,8 @@ from selfheal_assets.durable import replaced
 from selfheal_assets.ports import BatchRows, Published, batch_rows
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pandas as pd
     from feast import FeatureService, FeatureStore
 
@@ -128,6 +130,18 @@ class FeastFeatures:
             online_rows=sum(count for count, _ in refreshed),
             materialized_until=min(reached) if len(reached) == len(views) else None,
         )
+
+    def refill(self, spec: ModelSpec) -> "datetime | None":
+        """Put the newest published values of every entity into an online store that lost them.
+
+        The event time up to which all views are online; None when a view never was.
+        """
+        _, plan = self._plan(spec)
+        views = [view for view in plan.history if frames.files_of(view) == self._folder(spec.name)]
+        self._files.listing(self._folder(spec.name))
+        with self._alone(PUBLISHING, LOCK_SECONDS), translated(f"Materializing {spec.name}", "Try again."):
+            reached = [until for view in views if (until := refill(self._store, view.name)) is not None]
+        return min(reached) if reached and len(reached) == len(views) else None
 
     def historical(self, spec: ModelSpec, rows: "pd.DataFrame") -> "pd.DataFrame":
         """As in the port. Features older than the view's ttl at the row's event time are missing."""

@@ -45,6 +45,20 @@ def refresh(store: "FeatureStore", view_name: str, published: Path) -> tuple[int
     return written + len(latest) - len(late), online_until
 
 
+def refill(store: "FeatureStore", view_name: str) -> datetime | None:
+    """Take the newest value of every entity into an online store that lost some; up to which event time, None for none.
+
+    Twice changes nothing.
+    """
+    view = store.get_feature_view(view_name)
+    online_until = max((_aware(end) for _, end in view.materialization_intervals), default=None)
+    if online_until is not None:
+        with quiet():
+            store.materialize(_BEGINNING, online_until, feature_views=[view_name])
+            _merge_intervals(store, view_name)
+    return online_until
+
+
 def _write_late(store: "FeatureStore", view: Any, keys: list[str], late: "pd.DataFrame") -> int:
     newer = late[whole_seconds(late[TIMESTAMP]) > _online_times(store, view, late[keys])]
     if not newer.empty:

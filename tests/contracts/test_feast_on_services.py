@@ -101,6 +101,28 @@ def test_a_redis_that_is_away_and_comes_back(world: FeastWorld, stores: FeastSto
     assert away.fetch(entities, NOW) == before, "a server that began without it finds it"
 
 
+def test_an_online_store_that_lost_everything_is_filled_again(
+    world: FeastWorld, stores: FeastStores, redis: Redis
+) -> None:
+    online = FeastOnline(model(), world.home, world.roots, stores)
+    entities = {"account_id": ACCOUNTS}
+    before = online.fetch(entities, NOW)
+    redis.flush()
+    assert online.fetch(entities, NOW) != before
+    until = world.features.refill(model())
+    assert until is not None
+    assert online.fetch(entities, NOW) == before
+    redis.flush()
+    assert world.features.refill(model()) == until
+    assert online.fetch(entities, NOW) == before
+
+
+def test_where_nothing_was_published_nothing_is_filled(tmp_path: Path) -> None:
+    features = FeastWorld(tmp_path).features
+    features.apply()
+    assert features.refill(model()) is None
+
+
 def test_a_wrong_password_is_told_without_it(world: FeastWorld, stores: FeastStores, redis: Redis) -> None:
     wrong = FeastStores(registry_url=stores.registry_url, online_url=redis.url(3, password="nightingale-wrong"))
     online = FeastOnline(model(), world.home, world.roots, wrong)

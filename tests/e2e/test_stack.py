@@ -71,6 +71,25 @@ def assert_healed(told: dict[str, Any]) -> None:
     assert (healed["cause"], healed["state"]) == ("harmful_drift", "RESOLVED")
 
 
+def assert_restored(used: dict[str, str], folder: Path) -> None:
+    """On a new machine, with other servers of PostgreSQL and Redis, from the dumps and the object store alone."""
+    with postgres_server() as postgres, redis_server() as redis:
+        fresh = {**used, "SELFHEAL_HOME": str(folder / "restored"), "SELFHEAL_ONLINE_STORE_URL": redis.url()}
+        for name, value in used.items():
+            address = Path(value).read_text(encoding="utf-8").strip() if name.endswith("_FILE") else value
+            if name.startswith("SELFHEAL_") and address.startswith("postgresql:"):
+                database = address.rsplit("/", 1)[1]
+                back_up(address, folder / database)
+                fresh[name.removesuffix("_FILE")] = postgres.url(database)
+                restore(folder / database, postgres.address(database))
+        for words in (["init"], ["ledger", "verify"], ["materialize"], ["doctor"]):
+            done = selfheal(
+                {name: value for name, value in fresh.items() if name != "SELFHEAL_LEDGER_URL_FILE"}, *words
+            )
+            assert done.returncode == 0, (words, done.stdout, done.stderr)
+        assert selfheal(fresh, "status").stdout == selfheal(used, "status").stdout
+
+
 @pytest.mark.parametrize(
     "options", [("--batches-only",), pytest.param((), marks=pytest.mark.nightly)], ids=["batches", "live"]
 )
