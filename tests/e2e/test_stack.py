@@ -11,7 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import CANARY, PASSWORD, ObjectStore, Postgres, Redis, object_store, postgres_server, program, redis_server
+from servers import (
+    CANARY,
+    PASSWORD,
+    ObjectStore,
+    Postgres,
+    Redis,
+    back_up,
+    object_store,
+    postgres_server,
+    program,
+    redis_server,
+    restore,
+)
 from stack import environment
 
 from selfheal_assets.operations.demo_phases import BATCHES
@@ -82,10 +94,9 @@ def assert_restored(used: dict[str, str], folder: Path) -> None:
                 back_up(address, folder / database)
                 fresh[name.removesuffix("_FILE")] = postgres.url(database)
                 restore(folder / database, postgres.address(database))
+        del fresh["SELFHEAL_LEDGER_URL_FILE"]
         for words in (["init"], ["ledger", "verify"], ["materialize"], ["doctor"]):
-            done = selfheal(
-                {name: value for name, value in fresh.items() if name != "SELFHEAL_LEDGER_URL_FILE"}, *words
-            )
+            done = selfheal(fresh, *words)
             assert done.returncode == 0, (words, done.stdout, done.stderr)
         assert selfheal(fresh, "status").stdout == selfheal(used, "status").stdout
 
@@ -106,6 +117,8 @@ def test_the_demonstration_heals_on_services(
     used["SELFHEAL_HOME"] = str(home)
     audit, checked = selfheal(used, "ledger", "verify"), selfheal(used, "doctor")
     assert (audit.returncode, checked.returncode) == (0, 0), audit.stdout + checked.stdout
+    if options:
+        assert_restored(used, tmp_path)
     logs = "".join(path.read_text(encoding="utf-8", errors="replace") for path in (home / "logs").iterdir())
     assert_no_secret(stack[0], home, finished.stdout, finished.stderr, audit.stdout, checked.stdout, logs)
 
