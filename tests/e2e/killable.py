@@ -30,7 +30,8 @@ class Point:
 
 
 def _of_store(stage: str, nth: int = 1) -> Point:
-    return Point("selfheal_assets.adapters.batch_store", "FileBatchStore.write", stage, nth)
+    """When the file of the stage is in its place."""
+    return Point("os", "replace", f"/{stage}/", nth)
 
 
 def _of_ledger(word: str, *, before: bool = False) -> Point:
