@@ -64,7 +64,7 @@ $(AUDIT)/.installed: Makefile
 
 # Exceptions, with their dates, stand in deployment/security/exceptions.toml.
 audit: $(AUDIT)/.installed
-	$(AUDIT)/bin/python deployment/security/audit.py requirements.lock requirements-serving.lock
+	$(AUDIT)/bin/python deployment/security/audit.py $(ARGS) requirements.lock requirements-serving.lock
 
 sbom: $(AUDIT)/.installed
 	$(AUDIT)/bin/cyclonedx-py requirements requirements-image.lock --pyproject pyproject.toml \

@@ -2,7 +2,8 @@
 
     python deployment/security/audit.py requirements.lock requirements-serving.lock
 
-A package that could not be looked up is a failure: pip-audit itself goes on, and says that nothing was found.
+A package that could not be looked up is a failure: pip-audit itself goes on, and says that nothing was found. With
+`--where-known` it is none where no package at all could be: without advisories there is nothing to compare with.
 """
 
 import json
@@ -19,9 +20,18 @@ FARTHEST = timedelta(days=90)
 """So far ahead an exception may be granted."""
 
 
-def main(locks: Sequence[str]) -> int:
+WHERE_KNOWN = "--where-known"
+
+
+def main(arguments: Sequence[str]) -> int:
     exceptions = tomllib.loads(EXCEPTIONS.read_text(encoding="utf-8")).get("exception", [])
-    dependencies = [one for lock in locks for one in audited(Path(lock))]
+    try:
+        dependencies = [one for lock in arguments if lock != WHERE_KNOWN for one in audited(Path(lock))]
+    except LookupError as error:
+        dependencies = [{"name": "pip-audit", "skip_reason": str(error)}]
+    if WHERE_KNOWN in arguments and all("skip_reason" in one for one in dependencies):
+        print(f"NOT AUDITED, for no advisories could be had: {dependencies[0]['skip_reason']}")
+        return 0
     wrong = findings(dependencies, exceptions, date.today())
     print(
         "\n".join(wrong) or f"{len({one['name'] for one in dependencies})} packages, {len(exceptions)} exceptions: fine"
@@ -30,15 +40,19 @@ def main(locks: Sequence[str]) -> int:
 
 
 def audited(lock: Path) -> list[dict[str, Any]]:
-    """What pip-audit says of each package of the lock. Its own exit code only repeats whether it found something."""
+    """What pip-audit says of each package of the lock; LookupError when it says nothing.
+
+    Its own exit code only repeats whether it found something.
+    """
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(lock), "--require-hashes", "--disable-pip"]
     ended = subprocess.run(
         [*command, "--format", "json", "--progress-spinner", "off"], capture_output=True, text=True, check=False
     )
     try:
         dependencies: list[dict[str, Any]] = json.loads(ended.stdout)["dependencies"]
-    except (ValueError, KeyError):
-        sys.exit(f"pip-audit must tell what it found in {lock}; received: {ended.stderr.strip()[-2000:]}")
+    except (ValueError, KeyError) as error:
+        said = ended.stderr.strip()[-2000:]
+        raise LookupError(f"pip-audit must tell what it found in {lock}; received: {said}") from error
     return dependencies
 
 

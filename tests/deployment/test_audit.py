@@ -2,6 +2,7 @@
 
 import importlib.util
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ OPEN: dict[str, Any] = {
     "version": "1.0",
     "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["1.1"], "description": ""}],
 }
+UNKNOWN = {"name": "c", "skip_reason": "Dependency not found"}
 GRANTED = {"id": "CVE-1", "package": "a", "until": date(2026, 4, 1), "reason": "never called"}
 
 
@@ -46,6 +48,26 @@ def test_findings(audit: Any, dependencies: list[Any], exceptions: list[Any], sa
     found = audit.findings(dependencies, exceptions, TODAY)
     assert len(found) == len(said)
     assert all(words in line for words, line in zip(said, found, strict=True))
+
+
+@pytest.mark.parametrize("found", [[UNKNOWN, UNKNOWN], None], ids=["none was found", "nothing was said"])
+def test_without_any_advisory_there_is_nothing_to_compare_with(
+    audit: Any, found: list[Any] | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def audited(_: Path) -> list[Any]:
+        if found is None:
+            raise LookupError("no network")
+        return found
+
+    monkeypatch.setattr(audit, "audited", audited)
+    assert audit.main(["a.lock"]) == 1
+    assert audit.main(["--where-known", "a.lock"]) == 0
+    assert "NOT AUDITED" in capsys.readouterr().out
+
+
+def test_one_package_that_is_known_makes_the_others_count(audit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "audited", lambda _: [UNKNOWN, CLEAN])
+    assert audit.main(["--where-known", "a.lock"]) == 1
 
 
 def test_every_exception_is_whole() -> None:
