@@ -19,10 +19,15 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 ROOT = Path(__file__).resolve().parent.parent
 LONG = ("e2e", "stages", "serving", "sensors", "operations", "rehearsal")
 """Folders whose files take longest: a worker that begins them last works on alone at the end."""
+LONGEST = "test_stack.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONG.index(folder) if (folder := item.path.parent.name) in LONG else len(LONG))
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        folder = item.path.parent.name
+        return item.path.name != LONGEST, LONG.index(folder) if folder in LONG else len(LONG)
+
+    items.sort(key=place)
 
 
 @pytest.fixture
