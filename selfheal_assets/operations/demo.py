@@ -54,7 +54,7 @@ class Demonstration:
                 if live is not None:
                     yield from live.start()
             if live is not None:
-                yield from live.suffer()
+                yield from live.take_apart()
         finally:
             if live is not None:
                 live.stop()
@@ -93,8 +93,8 @@ class Demonstration:
         # Labels that were joined are measured by a run of their own, which may end after the incident has.
         unmeasured = [b for b in mine if b.rows_clean and b.performance not in (Status.CLEAR, Status.RAISED)]
         told = all(b.batch_id in told_bad for b in mine if b.rows_quarantined)
-        released = self.live is not None and not self.live.bad_release_ended
-        return told and not (phase.last and (healing or unmeasured or released))
+        rolling_out = self.live is not None and not self.live.bad_release_ended
+        return told and not (phase.last and (healing or unmeasured or rolling_out))
 
     def _labels_wait(self) -> bool:
         labels = self.services.labels

@@ -66,7 +66,7 @@ class Live:
         found = self._bad_rollout()
         return found is not None and found.ended and has_outcome(self.services.ledger, self.spec, found)
 
-    def suffer(self) -> Iterator[str]:
+    def take_apart(self) -> Iterator[str]:
         """The feature store goes away, then the server dies; ends when all of it is healed."""
         yield from self.take_store_away()
         yield from self.kill()
