@@ -19,13 +19,14 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 ROOT = Path(__file__).resolve().parent.parent
 LONG = ("e2e", "stages", "serving", "sensors", "operations", "rehearsal")
 """Folders whose files take longest: a worker that begins them last works on alone at the end."""
-LONGEST = "test_stack.py"
+FIRST, LAST = "test_stack.py", "test_demo.py"
+"""Demonstrations on a daemon of their own: two at once would take twice as long each."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> tuple[bool, int]:
-        folder = item.path.parent.name
-        return item.path.name != LONGEST, LONG.index(folder) if folder in LONG else len(LONG)
+    def place(item: pytest.Item) -> tuple[bool, bool, int]:
+        name, folder = item.path.name, item.path.parent.name
+        return name != FIRST, name == LAST, LONG.index(folder) if folder in LONG else len(LONG)
 
     items.sort(key=place)
 
