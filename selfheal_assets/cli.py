@@ -8,10 +8,10 @@ import typer
 
 from selfheal_assets.cli_cluster import cluster
 from selfheal_assets.cli_doctor import doctor
-from selfheal_assets.cli_features import materialize
 from selfheal_assets.cli_flags import flags
 from selfheal_assets.cli_incidents import approve, incidents, reject
 from selfheal_assets.cli_ledger import ledger
+from selfheal_assets.cli_materialize import materialize
 from selfheal_assets.cli_policy import policy
 from selfheal_assets.cli_rehearse import rehearse
 from selfheal_assets.cli_retention import retention

@@ -18,8 +18,6 @@ from typing import Any
 EXCEPTIONS = Path(__file__).with_name("exceptions.toml")
 FARTHEST = timedelta(days=90)
 """So far ahead an exception may be granted."""
-
-
 WHERE_KNOWN = "--where-known"
 
 

@@ -112,8 +112,7 @@ class FeastFeatures:
         """
         if not batch_id or batch_id != Path(batch_id).name or batch_id.startswith((".", "_")):
             raise FeatureError(f"A batch id must be a plain file name; received {batch_id!r}. Rename the batch.")
-        _, plan = self._plan(spec)
-        views = [view for view in plan.history if frames.files_of(view) == self._folder(spec.name)]
+        views = self._published_views(spec)
         if not views or not self._transform(spec.name).is_file():
             return Published(offline_rows={}, online_rows=0, materialized_until=None)
         target = self._folder(spec.name) / f"{batch_id}.parquet"
@@ -124,11 +123,10 @@ class FeastFeatures:
                 written = self._write_offline(spec, views, _as_given(rows), batch_id, draft)
             with translated(f"Materializing {batch_id}", "Publish the batch again."):
                 refreshed = [refresh(self._store, view.name, target) for view in views]
-        reached = [until for _, until in refreshed if until is not None]
         return Published(
             offline_rows={view.name: written for view in views},
             online_rows=sum(count for count, _ in refreshed),
-            materialized_until=min(reached) if len(reached) == len(views) else None,
+            materialized_until=_online_together([until for _, until in refreshed]),
         )
 
     def refill(self, spec: ModelSpec) -> "datetime | None":
@@ -136,12 +134,10 @@ class FeastFeatures:
 
         The event time up to which all views are online; None when a view never was.
         """
-        _, plan = self._plan(spec)
-        views = [view for view in plan.history if frames.files_of(view) == self._folder(spec.name)]
+        views = self._published_views(spec)
         self._files.listing(self._folder(spec.name))
         with self._alone(PUBLISHING, LOCK_SECONDS), translated(f"Materializing {spec.name}", "Try again."):
-            reached = [until for view in views if (until := refill(self._store, view.name)) is not None]
-        return min(reached) if reached and len(reached) == len(views) else None
+            return _online_together([refill(self._store, view.name) for view in views])
 
     def historical(self, spec: ModelSpec, rows: "pd.DataFrame") -> "pd.DataFrame":
         """As in the port. Features older than the view's ttl at the row's event time are missing."""
@@ -199,6 +195,11 @@ class FeastFeatures:
                 self._plans[name] = service, plan_service(service, views)
         return self._plans[name]
 
+    def _published_views(self, spec: ModelSpec) -> list[Any]:
+        """The views of the model's service that read what is published here."""
+        _, plan = self._plan(spec)
+        return [view for view in plan.history if frames.files_of(view) == self._folder(spec.name)]
+
     def _folder(self, model: str) -> Path:
         return self._home / "features" / model
 
@@ -234,6 +235,12 @@ class FeastFeatures:
             frames.join_keys(views),
             target,
         )
+
+
+def _online_together(untils: "Sequence[datetime | None]") -> "datetime | None":
+    """The event time up to which all views are online; None when one never was, or there is none."""
+    reached = [until for until in untils if until is not None]
+    return min(reached) if reached and len(reached) == len(untils) else None
 
 
 def _as_given(rows: "pd.DataFrame | BatchRows") -> "pd.DataFrame | Path":

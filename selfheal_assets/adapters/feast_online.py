@@ -28,7 +28,7 @@ def refresh(store: "FeatureStore", view_name: str, published: Path) -> tuple[int
     """
     view = store.get_feature_view(view_name)
     keys = [key.name for key in view.entity_columns]
-    online_until = max((_aware(end) for _, end in view.materialization_intervals), default=None)
+    online_until = _online_until(view)
     latest = latest_rows(published, keys, [feature.name for feature in view.features])
     if latest.empty:
         return 0, online_until
@@ -51,7 +51,7 @@ def refill(store: "FeatureStore", view_name: str) -> datetime | None:
     Twice changes nothing.
     """
     view = store.get_feature_view(view_name)
-    online_until = max((_aware(end) for _, end in view.materialization_intervals), default=None)
+    online_until = _online_until(view)
     if online_until is not None:
         with quiet():
             store.materialize(_BEGINNING, online_until, feature_views=[view_name])
@@ -87,6 +87,11 @@ def _merge_intervals(store: "FeatureStore", view_name: str) -> None:
     starts, ends = zip(*view.materialization_intervals, strict=True)
     view.materialization_intervals = [(min(starts), max(ends))]
     store.registry.apply_feature_view(view, store.project)
+
+
+def _online_until(view: Any) -> datetime | None:
+    """The end of the last interval that Feast has recorded; None before the first."""
+    return max((_aware(end) for _, end in view.materialization_intervals), default=None)
 
 
 def _aware(moment: datetime) -> datetime:

@@ -64,17 +64,14 @@ def _home(home: Path) -> Service:
     return Service(name="home", where=str(home), look=partial(_writable, home))
 
 
-DAGSTER_TABLES = ("runs", "event_logs", "job_ticks")
-
-
 def _dagster(settings: Settings) -> Service:
     folder, address = settings.dagster_folder, plain(settings.dagster_storage_url)
     if settings.dagster_home is not None:
         return Service(name="Dagster storage", where=str(folder), look=partial(look_at_dagster, folder))
+    where, look = f"{folder} (embedded)", partial(_writable, folder)
     if address:
-        where, look = discreet(address), partial(look_at_database, address, has_tables(*DAGSTER_TABLES))
-    else:
-        where, look = f"{folder} (embedded)", partial(_writable, folder)
+        where = discreet(address)
+        look = partial(look_at_database, address, has_tables("runs", "event_logs", "job_ticks"))
     return Service(name="Dagster storage", where=where, look=partial(_instance, folder, address is not None, look))
 
 

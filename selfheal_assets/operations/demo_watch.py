@@ -23,12 +23,8 @@ class Watch:
         """Raises SelfhealError when it does not happen in time. A service that is away meanwhile is asked again."""
         deadline = time.monotonic() + self._seconds
         while True:
-            try:
-                seen = happened()
-                yield from self._told.news()
-            except (LedgerError, ServiceError) as error:
-                seen = False
-                yield f"away       {str(error).splitlines()[0]}"
+            seen, news = self._look(happened)
+            yield from news
             if seen:
                 return
             if time.monotonic() > deadline:
@@ -42,5 +38,12 @@ class Watch:
         """For so long."""
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
-            yield from self._told.news()
+            yield from self._look(lambda: False)[1]
             time.sleep(min(POLL_SECONDS, left))
+
+    def _look(self, happened: Callable[[], bool]) -> tuple[bool, list[str]]:
+        """Whether it has happened, and what is new. Not yet, as long as a service that must be asked is away."""
+        try:
+            return happened(), self._told.news()
+        except (LedgerError, ServiceError) as error:
+            return False, [f"away       {str(error).splitlines()[0]}"]
